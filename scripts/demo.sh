@@ -81,8 +81,17 @@ run 'mkdir cloud original'
 run "(cd $sources && git ls-files -z | tar --null -T - -cf -) | tar -xf - -C original"
 run 'head -c 256M /dev/urandom > original/film.bin'
 run 'bkv backup original --to cloud --token alice.token --state phone'
-run '(cd original && find . -type f -print0 | sort -z | xargs -0 sha256sum) > before.sums'
 show 'a directory went into the cloud folder, encrypted as it was read'
+
+chapter 'A day later: one file is new, one is changed, one is gone'
+run "printf 'a poem that she will miss\n' > original/poem.txt"
+run "printf 'the end\n' >> original/README.md"
+run 'rm original/Makefile'
+run 'bkv backup original --to cloud --token alice.token --state phone'
+run 'bkv backups cloud --token alice.token --state phone'
+run 'bkv diff cloud 1 latest --token alice.token --state phone'
+run '(cd original && find . -type f -print0 | sort -z | xargs -0 sha256sum) > before.sums'
+show 'the second backup stored what had changed, and both days are there'
 
 chapter 'Phone and files are gone'
 run 'rm -rf original phone'
@@ -92,6 +101,11 @@ run 'bkv restore cloud --to restored --token alice.token --state new-phone --pas
 run '(cd restored && find . -type f -print0 | sort -z | xargs -0 sha256sum) > after.sums'
 run 'cmp before.sums after.sums'
 show 'everything lost, everything restored, byte by byte'
+run 'bkv find cloud Makefile --token alice.token --state new-phone'
+run 'bkv restore cloud --generation 1 --include /Makefile --to first-day --token alice.token --state new-phone'
+run "cmp first-day/Makefile $sources/Makefile"
+run 'bkv verify cloud --token alice.token --state new-phone'
+show 'the file that was gone on the second day comes back from the first, by the key that the new phone now has'
 
 chapter 'A region dies (kill -9); the password still works'
 run 'bkv dev region kill eu-west --dir stack'

@@ -285,11 +285,12 @@ fn names_from_outside_reach_no_terminal_raw() {
     let (one, other) = (at("one"), at("other"));
     for state in [&one, &other] {
         assert!(bkv(&["key", "new", "--state", state]).status().unwrap().success());
+        runs(&["backup", &source, "--to", &at("cloud"), "--state", state, "--form", "file"], 0);
     }
-    runs(&["backup", &source, "--to", &at("cloud"), "--state", &one], 0);
-    runs(&["backup", &source, "--to", &at("cloud"), "--state", &other], 0);
     // The other key's backup is named, and the own one is restored.
     runs(&["restore", &at("cloud"), "--to", &at("out"), "--state", &one], 0);
+    runs(&["backup", &source, "--to", &at("cloud"), "--state", &one], 0);
+    runs(&["restore", &at("cloud"), "--to", &at("generation"), "--state", &one], 0);
     fs::write(at(&format!("cloud/{NAME}.bkv")), "x").unwrap();
     runs(&["inspect", &at(&format!("cloud/{NAME}.bkv"))], 65);
     runs(&["backup", &at(&format!("missing{NAME}")), "--to", &at("cloud"), "--state", &one], 66);
@@ -321,6 +322,8 @@ fn s29_two_backups_of_one_state_never_take_the_same_number() {
             "--state",
             &state,
             "--json",
+            "--form",
+            "file",
             "--name",
             name,
         ]);

@@ -82,14 +82,16 @@ pub(crate) enum Command {
     Recover(recover::Recover),
     /// Encrypt folders into another folder, for example that of a cloud drive.
     ///
-    /// A single file (`--form file`) keeps files, folders, symbolic links, permission bits and times in whole seconds. Not kept: owners, extended attributes, set-user-id and
-    /// set-group-id bits. Hard links become separate files. Pipes, sockets and devices are left out, and so is the backups' own folder if it lies in the folder that is
-    /// backed up; the command lists them. A killed backup leaves a file that ends in `.partial`. The next backup of the same name removes it. Each backup has a number: one
-    /// above all that this device, the vault and the folder know for this key, whatever the name of the series. A restore takes the highest.
+    /// Each backup is a generation of a series and stores only what has changed since the one before. `bkv backups` lists them, `bkv ls`, `find`, `diff` and `cat` look into
+    /// them, and `bkv restore` restores any of them. Kept are files, folders, symbolic and hard links, holes, permission bits, extended attributes, access control lists and
+    /// times to the nanosecond. Pipes, sockets and devices are left out, and so are this device's state and the backups themselves; the command lists them. A file that
+    /// can't be read costs itself only: it is listed, and the command ends with 3. A killed backup leaves the last generation whole.
+    /// Example: `bkv backup ~/Documents --to /mnt/disk --exclude '*.tmp'`
     ///
-    /// A series (`--form series`) has generations: each stores only what has changed since the one before. It also keeps hard links, holes, extended attributes, access
-    /// control lists and times to the nanosecond. `bkv backups` lists it, and `bkv ls`, `find`, `diff` and `cat` look into it. A file that can't be read costs itself only: it is listed, and the
-    /// command ends with 3. A killed backup leaves the last generation whole. Example: `bkv backup ~/Documents --to /mnt/disk --form series --exclude '*.tmp'`
+    /// A single file (`--form file`) has everything in it each time. It keeps files, folders, symbolic links, permission bits and times in whole seconds. Not kept: owners,
+    /// extended attributes, set-user-id and set-group-id bits. Hard links become separate files. A killed backup leaves a file that ends in `.partial`. The next backup of
+    /// the same name removes it. Each backup has a number: one above all that this device, the vault and the folder know for this key, whatever its name. A restore takes
+    /// the highest.
     Backup(series_backup::Backup),
     /// Decrypt a backup. Nothing appears at the destination before the whole backup is proved genuine.
     ///

@@ -18,8 +18,8 @@ use super::backup::{self, FileBackup};
 use super::interrupt::cancellable;
 use crate::args::MaybeOnline;
 use crate::backups::{
-    AccountVault, DryPlace, DryState, DryVault, Exclude, Excluded, Place, Writers, host, name, own_places,
-    path_fact, sources, tag,
+    AccountVault, DryPlace, DryState, DryVault, Exclude, Excluded, Forms, Place, Writers, host, name,
+    own_places, path_fact, sources, tag,
 };
 use crate::device::DeviceState;
 use crate::exit::{Exit, Failure, Outcome};
@@ -48,7 +48,7 @@ pub(crate) struct Backup {
     #[arg(long)]
     pub name: Option<String>,
     /// `series` stores what has changed since the last backup, `file` makes one file with everything.
-    #[arg(long, value_enum, default_value_t = Form::File)]
+    #[arg(long, value_enum, default_value_t = Form::Series)]
     pub form: Form,
     /// Compress a single file with zstd before encrypting. A series is always compressed.
     #[arg(long)]
@@ -56,7 +56,7 @@ pub(crate) struct Backup {
     /// Leave out of a single file what can't be read, and list it, instead of stopping. A series always does, and ends with 3.
     #[arg(long)]
     pub skip_unreadable: bool,
-    #[command(flatten, next_help_heading = "Options of --form series")]
+    #[command(flatten, next_help_heading = "Options of a series")]
     pub series: SeriesOptions,
     #[command(flatten, next_help_heading = "Key and vault")]
     pub online: MaybeOnline,
@@ -119,11 +119,11 @@ pub(crate) async fn run(out: Output, a: Backup) -> Outcome {
     if a.series.is_given() {
         return usage(
             "an option was given that a single file does not have",
-            "Add --form series, or leave it out.",
+            "Leave --form file away, or that option.",
         );
     }
     let [source] = a.source.as_slice() else {
-        return usage("a single file holds one folder", "Name one folder, or add --form series.");
+        return usage("a single file holds one folder", "Name one folder, or leave --form file away.");
     };
     let single = FileBackup {
         source: source.clone(),
@@ -163,13 +163,28 @@ struct Made {
 /// The newest ledger of this device is not at the destination.
 const GONE: &str = "Wait for a sync to finish, or look for the newest copy of the destination. If it was emptied or exchanged on purpose, add --new-writer: this device begins a new history with a full backup.";
 
+/// In bytes.
+const LONGEST_LABEL: usize = 255;
+
+/// What an interrupted backup leaves.
+const INTERRUPTED: &str = "The last complete backup is whole. Repeat the command to make this one. What this run has stored is used by none, and a prune deletes it after 30 days.";
+
 /// The label of a series without a name.
 fn default_label(sources: &[PathBuf]) -> Outcome<String> {
-    match sources {
-        [one] => Ok(format!("{}:{}", host(), one.to_string_lossy())),
-        _ => Err(Failure::new(Exit::Usage, "several folders are one series, and it needs a name")
-            .remedy("Add --name, such as --name documents. Or back up each folder by a command of its own.")),
+    let [one] = sources else {
+        return Err(Failure::new(Exit::Usage, "several folders are one series, and it needs a name").remedy(
+            "Add --name, such as --name documents. Or back up each folder by a command of its own.",
+        ));
+    };
+    let label = format!("{}:{}", host(), one.to_string_lossy());
+    if label.len() > LONGEST_LABEL {
+        return Err(Failure::new(
+            Exit::Usage,
+            format!("the path is too long to name the series by: {}", one.display()),
+        )
+        .remedy("Add --name, such as --name documents."));
     }
+    Ok(label)
 }
 
 async fn make(out: Output, a: Backup) -> Outcome {
@@ -201,7 +216,14 @@ async fn make(out: Output, a: Backup) -> Outcome {
     };
     let to = job.place.path.clone();
     let dry = job.options.dry_run;
-    let made = cancellable(move |cancel| job.run(cancel)).await??;
+    let made = cancellable(move |cancel| job.run(cancel)).await?;
+    let made = made.map_err(|failure| match failure.exit {
+        Exit::Interrupted => failure.remedy(INTERRUPTED),
+        _ => failure,
+    })?;
+    if made.report.manifest.number == 1 {
+        tell_of_files(out, &to);
+    }
     tell(out, &made, &to, dry)
 }
 
@@ -269,6 +291,18 @@ impl Job {
         let v_kept_until = if is_gone { self.vault.kept_until() } else { None };
         Ok(Made { report, writer, began_anew: twin || self.options.new_writer, v_kept_until })
     }
+}
+
+/// At the first backup of a series: what the folder has from an earlier version or from `--form file`.
+fn tell_of_files(out: Output, to: &std::path::Path) {
+    let Some(newest) = Forms::at(to).ok().and_then(|forms| forms.files.into_iter().next_back()) else {
+        return;
+    };
+    out.note(&format!(
+        "{} also holds backups in single files (.bkv), which stay as they are. `bkv restore {} --to DIR` restores the last one by name.",
+        to.display(),
+        newest.display()
+    ));
 }
 
 /// Why an entry is not in the backup as it was.

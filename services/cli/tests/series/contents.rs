@@ -41,7 +41,7 @@ fn what_is_left_out_is_what_was_said_and_never_the_state_or_the_backups() {
     assert_eq!(world.ok(&["ls", "cloud"]), "a.txt\nsub/\nsub/deep/\n");
 
     // The world's own folder has the state and the backups in it.
-    let all = ["backup", ".", "--to", "cloud", "--form", "series"];
+    let all = ["backup", ".", "--to", "cloud"];
     let made = world.json(0, &all);
     let label = made["series"].as_str().unwrap().to_owned();
     assert!(label.ends_with(world.root().canonicalize().unwrap().to_str().unwrap()), "{label}");
@@ -54,31 +54,31 @@ fn what_is_left_out_is_what_was_said_and_never_the_state_or_the_backups() {
     );
     // By the same path from elsewhere it is the same series.
     let again = world
-        .command(&["backup", "..", "--to", "../cloud", "--form", "series", "--json"])
+        .command(&["backup", "..", "--to", "../cloud", "--json"])
         .current_dir(world.at("source"))
         .output();
     assert!(again.unwrap().status.success());
 
     // Several sources need a name, and another set is refused.
-    world.ends(2, &["backup", "source", "cloud", "--to", "cloud", "--form", "series"]);
+    world.ends(2, &["backup", "source", "cloud", "--to", "cloud"]);
     fs::create_dir(world.at("more")).unwrap();
     fs::write(world.at("more/m"), "m").unwrap();
-    world.ok(&["backup", "source", "more", "--to", "cloud", "--form", "series", "--name", "both"]);
+    world.ok(&["backup", "source", "more", "--to", "cloud", "--name", "both"]);
     assert_eq!(world.ok(&["cat", "cloud", "more/m", "--series", "both"]), "m");
-    let text = world.ends(66, &["backup", "more", "--to", "cloud", "--form", "series", "--name", "both"]);
+    let text = world.ends(66, &["backup", "more", "--to", "cloud", "--name", "both"]);
     assert!(text.contains("other sources"), "{text}");
     // An unmounted disk.
     fs::remove_dir_all(world.at("more")).unwrap();
     fs::create_dir(world.at("more")).unwrap();
-    let only = ["backup", "more", "--to", "cloud", "--form", "series", "--name", "disk"];
+    let only = ["backup", "more", "--to", "cloud", "--name", "disk"];
     world.ok(&only);
     fs::write(world.at("more/m"), "m").unwrap();
     world.ok(&only);
     fs::remove_file(world.at("more/m")).unwrap();
     assert!(world.ends(66, &only).contains("mounted"));
     world.ok(&[&only[..], &["--allow-empty"]].concat());
-    world.ends(66, &["backup", "absent", "--to", "cloud", "--form", "series"]);
-    world.ends(66, &["backup", "rules", "--to", "cloud", "--form", "series"]);
+    world.ends(66, &["backup", "absent", "--to", "cloud"]);
+    world.ends(66, &["backup", "rules", "--to", "cloud"]);
     world.ends(2, &[&only[..], &["--exclude", "a**"]].concat());
 }
 
@@ -97,7 +97,7 @@ fn a_backup_without_some_files_is_made_and_ends_with_3() {
     let world = World::new();
     world.write("good", "kept");
     nest(&world, &"n".repeat(250), 20);
-    let args = ["backup", "source", "--to", "cloud", "--form", "series", "--name", "docs"];
+    let args = ["backup", "source", "--to", "cloud", "--name", "docs"];
     let made = world.json(3, &args);
     let is = (&made["complete"], &made["error"], &made["generation"]);
     assert_eq!(is, (&false.into(), &"incomplete".into(), &1.into()), "{made}");
@@ -141,17 +141,17 @@ fn a_destination_that_takes_nothing_is_named() {
     let world = World::new();
     world.write("file", noise(2 << 20, 9));
     // No folder can be made there, by root neither.
-    let text = world.ends(73, &["backup", "source", "--to", "/sys", "--form", "series"]);
+    let text = world.ends(73, &["backup", "source", "--to", "/sys"]);
     assert!(text.contains("/sys/bkv-") && text.contains("Make the destination writable"), "{text}");
-    world.ends(73, &["backup", "source", "--to", "absent", "--form", "series"]);
+    world.ends(73, &["backup", "source", "--to", "absent"]);
     assert!(
         world
-            .ends(73, &["backup", "source", "--to", "s3://bucket/x", "--form", "series"])
+            .ends(73, &["backup", "source", "--to", "s3://bucket/x"])
             .contains("not a folder of this machine")
     );
     // No file may have more than 512 KiB: as a full disk.
     let line = format!(
-        "trap '' XFSZ; ulimit -f 1024; exec '{}' backup source --to cloud --form series --name docs",
+        "trap '' XFSZ; ulimit -f 1024; exec '{}' backup source --to cloud --name docs",
         env!("CARGO_BIN_EXE_bkv")
     );
     let limited = |line: &str| {
@@ -171,7 +171,7 @@ fn a_destination_that_takes_nothing_is_named() {
 fn single_files_beside_series_are_named_and_stay_readable() {
     let world = World::new();
     world.write("file", "old");
-    world.ok(&["backup", "source", "--to", "cloud"]);
+    world.ok(&["backup", "source", "--to", "cloud", "--form", "file"]);
     // Only single files: as always.
     world.ok(&["restore", "cloud", "--to", "one"]);
     assert_eq!(fs::read(world.at("one/file")).unwrap(), b"old");
@@ -179,7 +179,11 @@ fn single_files_beside_series_are_named_and_stay_readable() {
     assert!(text.contains("1 backup in single files") && text.contains("source-000001.bkv"), "{text}");
     world.ends(2, &["restore", "cloud", "--to", "none", "--series", "docs"]);
     world.write("file", "new");
-    world.backup(&[]);
+    let text = world.ok(&["backup", "source", "--to", "cloud", "--name", "docs"]);
+    assert!(text.contains("source-000001.bkv") && text.contains("stay as they are"), "{text}");
+    // Once is enough.
+    let text = world.ok(&["backup", "source", "--to", "cloud", "--form", "series", "--name", "docs"]);
+    assert!(!text.contains("source-000001.bkv"), "{text}");
     let text = world.ok(&["restore", "cloud", "--to", "two"]);
     assert!(text.contains("source-000001.bkv") && text.contains("does not look at them"), "{text}");
     assert_eq!(fs::read(world.at("two/file")).unwrap(), b"new");
@@ -187,6 +191,6 @@ fn single_files_beside_series_are_named_and_stay_readable() {
     assert_eq!(fs::read(world.at("three/file")).unwrap(), b"old");
     assert!(world.ok(&["inspect", "cloud/source-000001.bkv"]).contains("sequence"));
     for option in ["--exclude=x", "--dry-run", "--read-all"] {
-        world.ends(2, &["backup", "source", "--to", "cloud", option]);
+        world.ends(2, &["backup", "source", "--to", "cloud", "--form", "file", option]);
     }
 }

@@ -18,8 +18,7 @@ fn two_devices_share_a_destination_and_neither_disturbs_the_other() {
     world.backup(&[]);
     fs::create_dir(world.at("other")).unwrap();
     fs::write(world.at("other/file"), "of the tablet").unwrap();
-    let tablet =
-        ["backup", "other", "--to", "cloud", "--form", "series", "--name", "docs", "--state", "tablet"];
+    let tablet = ["backup", "other", "--to", "cloud", "--name", "docs", "--state", "tablet"];
     let made = world.json(0, &tablet);
     assert_eq!(made["generation"], 1);
     world.write("file", "of the phone, later");
@@ -73,7 +72,7 @@ fn a_copied_state_becomes_a_new_writer_with_a_word() {
     );
     world.write("file", "two");
     world.backup(&[]);
-    let copy = ["backup", "source", "--to", "cloud", "--form", "series", "--name", "docs", "--state", "copy"];
+    let copy = ["backup", "source", "--to", "cloud", "--name", "docs", "--state", "copy"];
     let output = world.command(&copy).arg("--json").output().unwrap();
     assert!(output.status.success(), "{}", shown(&output));
     assert!(shown(&output).contains("Never copy a state folder"), "{}", shown(&output));
@@ -106,14 +105,14 @@ fn s29_an_older_copy_of_the_destination_is_noticed_and_an_emptied_one_can_be_beg
     assert_eq!(fs::read(world.at("out/file")).unwrap(), b"one");
     let list = world.json(0, &["backups", "cloud"]);
     assert_eq!(list["writers"][0]["standing"], "older", "{list}");
-    world.ends(65, &["backup", "source", "--to", "cloud", "--form", "series", "--name", "docs"]);
+    world.ends(65, &["backup", "source", "--to", "cloud", "--name", "docs"]);
     fs::remove_dir_all(world.at("cloud")).unwrap();
     fs::create_dir(world.at("cloud")).unwrap();
-    let text = world.ends(65, &["backup", "source", "--to", "cloud", "--form", "series", "--name", "docs"]);
+    let text = world.ends(65, &["backup", "source", "--to", "cloud", "--name", "docs"]);
     assert!(text.contains("--new-writer"), "{text}");
     assert_eq!(world.backup(&["--new-writer"])["generation"], 1);
     // A disk under another path is the same destination.
     fs::rename(world.at("cloud"), world.at("moved")).unwrap();
-    let moved = world.json(0, &["backup", "source", "--to", "moved", "--form", "series", "--name", "docs"]);
+    let moved = world.json(0, &["backup", "source", "--to", "moved", "--name", "docs"]);
     assert_eq!(moved["generation"], 2);
 }

@@ -160,7 +160,7 @@ fn a_backup_that_is_killed_leaves_the_last_one_whole_and_the_next_one_ends_well(
     for n in 0..24 {
         world.write(&format!("large-{n}"), noise(2 << 20, n + 7));
     }
-    let args = ["backup", "source", "--to", "cloud", "--form", "series", "--name", "docs", "--quiet"];
+    let args = ["backup", "source", "--to", "cloud", "--name", "docs", "--quiet"];
     let mut killed = world.command(&args).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     while world.objects().len() == before {
         assert!(killed.try_wait().unwrap().is_none(), "it ended before it could be killed");
@@ -186,8 +186,9 @@ fn a_second_backup_at_the_same_time_is_refused_or_waits() {
     let state = files(&world.at("state/writers")).into_iter().find(|f| f.ends_with("state.lock")).unwrap();
     let lock = fs::File::options().write(true).open(state).unwrap();
     lock.lock().unwrap();
-    let args = ["backup", "source", "--to", "cloud", "--form", "series", "--name", "docs"];
-    assert!(world.ends(11, &args).contains("another backup"));
+    let args = ["backup", "source", "--to", "cloud", "--name", "docs"];
+    let refused = world.ends(11, &args);
+    assert!(refused.contains("another backup") && refused.contains("--wait-lock"), "{refused}");
     world.ends(11, &["prune", "cloud", "--keep-last", "1"]);
     // A reader needs no lock.
     world.ok(&["ls", "cloud"]);
@@ -199,4 +200,36 @@ fn a_second_backup_at_the_same_time_is_refused_or_waits() {
         world.json(0, &["backups", "cloud"])["writers"][0]["series"][0]["generations"][1]["generation"],
         2
     );
+}
+
+/// Cron jobs that begin at the same moment, from the very first backup on: what ends with 0 is there, and what is refused is not.
+#[test]
+fn backups_that_begin_at_once_make_one_history() {
+    let world = World::new();
+    world.write("file", noise(4 << 20, 5));
+    let names: Vec<String> = (0..6).map(|n| format!("series{n}")).collect();
+    let running: Vec<_> = names
+        .iter()
+        .map(|name| {
+            let args = ["backup", "source", "--to", "cloud", "--name", name, "--json"];
+            world.command(&args).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap()
+        })
+        .collect();
+    let mut made = Vec::new();
+    for (name, child) in names.iter().zip(running) {
+        let ended = child.wait_with_output().unwrap();
+        match ended.status.code() {
+            Some(0) => made.push(name.as_str()),
+            Some(11) => {}
+            other => panic!("{other:?}: {}", shown(&ended)),
+        }
+    }
+    let list = world.json(0, &["backups", "cloud"]);
+    let writers = list["writers"].as_array().unwrap();
+    assert_eq!(writers.len(), 1, "{list}");
+    let mut listed: Vec<&str> =
+        writers[0]["series"].as_array().unwrap().iter().map(|s| s["label"].as_str().unwrap()).collect();
+    listed.sort_unstable();
+    assert!(!made.is_empty());
+    assert_eq!(listed, made);
 }

@@ -103,8 +103,7 @@ fn a_copy_has_all_devices_backups_and_takes_only_what_is_new() {
     world.ok(&["key", "enter", "--key-file", "digits", "--state", "tablet"]);
     world.write("large", noise(2 << 20, 5));
     world.backup(&[]);
-    let tablet =
-        ["backup", "source", "--to", "cloud", "--form", "series", "--name", "other", "--state", "tablet"];
+    let tablet = ["backup", "source", "--to", "cloud", "--name", "other", "--state", "tablet"];
     let tablet = world.json(0, &tablet);
     fs::create_dir(world.at("second")).unwrap();
     let copy = ["copy", "cloud", "--to", "second"];

@@ -76,10 +76,7 @@ impl World {
 
     #[track_caller]
     pub(crate) fn backup(&self, options: &[&str]) -> Value {
-        self.json(
-            0,
-            &[&["backup", "source", "--to", "cloud", "--form", "series", "--name", "docs"], options].concat(),
-        )
+        self.json(0, &[&["backup", "source", "--to", "cloud", "--name", "docs"], options].concat())
     }
 
     /// All objects, without ledgers.

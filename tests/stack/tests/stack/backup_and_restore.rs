@@ -103,7 +103,7 @@ fn s32_sixty_four_digits_need_no_vault() {
     assert!(!dir.path().join("again").exists());
 }
 
-/// S32: the digits of a device in password mode restore its backups on a device without the account.
+/// S32: the digits of a device in password mode restore its single files on a device without the account. Its series need V too, and the refusal names what helps.
 #[test]
 fn s32_digits_of_a_password_device_restore_its_backups() {
     let fleet = Fleet::up();
@@ -111,10 +111,17 @@ fn s32_digits_of_a_password_device_restore_its_backups() {
     let at = |n: &str| fleet.path(n).to_str().unwrap().to_owned();
     tree(&fleet.path("original"));
     fs::create_dir(at("cloud")).unwrap();
-    alice.run(&["backup", &at("original"), "--to", &at("cloud")], "home", None).expect(0);
-    let shown = bkv(["key", "show", "--state", &at("alice-home")]).expect(0).json;
-    fs::write(at("digits"), shown["key"].as_str().unwrap()).unwrap();
+    fs::create_dir(at("series")).unwrap();
+    let backup = ["backup", &at("original"), "--to"];
+    alice.run(&[&backup[..], &[&at("cloud"), "--form", "file"]].concat(), "home", None).expect(0);
+    alice.run(&[&backup[..], &[&at("series")]].concat(), "home", None).expect(0);
+    let shown = bkv(["key", "show", "--state", &at("alice-home")]).expect(0);
+    assert!(shown.stderr.contains("A series also needs V"), "{shown:?}");
+    fs::write(at("digits"), shown.json["key"].as_str().unwrap()).unwrap();
     bkv(["key", "enter", "--state", &at("other"), "--key-file", &at("digits")]).expect(0);
     bkv(["restore", &at("cloud"), "--to", &at("restored"), "--state", &at("other")]).expect(0);
     same(&fleet.path("original"), &fleet.path("restored"));
+    let refused =
+        bkv(["restore", &at("series"), "--to", &at("none"), "--state", &at("other")]).expect(15).json;
+    assert!(refused["remedy"].as_str().unwrap().contains("`bkv recover`"), "{refused}");
 }

@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use bkv_stack_tests::folder::{SmallDisk, assert_same, copy, names, tree};
+use bkv_stack_tests::folder::{SmallDisk, assert_same, bytes, copy, names, tree};
 use bkv_stack_tests::program::{Program, in_terminal, program, skipped};
-use bkv_stack_tests::{Answer, Fleet, bkv, wait};
+use bkv_stack_tests::{Answer, Fleet, RIGHT, bkv, files, wait};
 use rustix::process::{Signal, getuid};
 
 const SEGMENT: usize = 1 << 20;
@@ -41,12 +41,16 @@ impl Stand {
         self.path(name).to_str().unwrap().to_owned()
     }
 
-    /// Makes a backup; gives its path.
+    /// The options of a backup to this folder.
+    fn backing_up(&self, to: &str) -> Vec<String> {
+        let (from, to, state) = (self.at("original"), self.at(to), self.at("device"));
+        ["backup", &from, "--to", &to, "--state", &state].map(str::to_owned).to_vec()
+    }
+
+    /// Makes a backup in a single file; gives its path.
     #[track_caller]
     fn backup(&self) -> PathBuf {
-        let done =
-            bkv(["backup", &self.at("original"), "--to", &self.at("cloud"), "--state", &self.at("device")])
-                .expect(0);
+        let done = bkv(form(&self.backing_up("cloud"), "file")).expect(0);
         PathBuf::from(done.json["file"].as_str().unwrap())
     }
 
@@ -81,6 +85,10 @@ impl Stand {
         fs::write(&file, bytes).unwrap();
         file
     }
+}
+
+fn form(args: &[String], form: &str) -> Vec<String> {
+    [args, &["--form".into(), form.into()]].concat()
 }
 
 /// S28, S30: one flipped bit anywhere. A bit in the header may hit the key check, which then looks like a wrong key.
@@ -158,6 +166,9 @@ fn s30_a_wrong_key_and_a_damaged_file_have_different_messages() {
     let file = stand.backup();
     bkv(["key", "new", "--state", &stand.at("other")]).expect(0);
     stand.refused(&file, "other", &[15], "not the key of this backup");
+    fs::create_dir(stand.path("series")).unwrap();
+    bkv(stand.backing_up("series")).expect(0);
+    stand.refused(&stand.path("series"), "other", &[15], "no series of this key");
     // `bkv` refuses mistyped digits at once if there are not 64. Otherwise opening a backup fails.
     for bad in ["abc", &"0".repeat(63), &"0".repeat(65), &"g".repeat(64)] {
         fs::write(stand.path("typo"), bad).unwrap();
@@ -223,27 +234,36 @@ fn s29_foreign_and_older_backups_are_refused_on_new_devices_too() {
     let at = |n: &str| fleet.path(n).to_str().unwrap().to_owned();
     tree(&fleet.path("original"), 1000);
     let (alice, bob) = (fleet.registered("alice"), fleet.registered("bob"));
-    for (who, cloud) in [(&alice, "cloud-a"), (&bob, "cloud-b")] {
-        fs::create_dir(at(cloud)).unwrap();
-        who.run(&["backup", &at("original"), "--to", &at(cloud)], "home", None).expect(0);
+    // Without a backup of this account a folder with series is the wrong folder, and one with single files holds files that do not fit.
+    for (form, code, foreign, rolled_back) in [
+        ("series", 66, "other account", "older copy of the destination"),
+        ("file", 65, "another account's", "rolled back"),
+    ] {
+        let name = |n: &str| format!("{form}-{n}");
+        let (cloud, older, to) = (at(&name("cloud")), at(&name("older")), at(&name("out/restored")));
+        fs::create_dir(&cloud).unwrap();
+        fs::create_dir(at(&name("out"))).unwrap();
+        let backup = ["backup", &at("original"), "--to", &cloud, "--form", form];
+        alice.run(&backup, "home", None).expect(0);
+        let says = |answer: &Answer, field: &str, words: &str| {
+            assert!(answer.json[field].as_str().unwrap().contains(words), "{answer:?}");
+        };
+        let args = ["restore", &cloud, "--to", &to];
+        let refused = bob.run(&args, "home", None).expect(code);
+        says(&refused, "message", foreign);
+        let refused = bob.run(&args, &name("new"), Some(RIGHT)).expect(code);
+        says(&refused, "message", "account");
+        copy(Path::new(&cloud), Path::new(&older));
+        alice.run(&backup, "home", None).expect(0);
+        let args = ["restore", &older, "--to", &to];
+        let rollback = alice.run(&args, &name("newer"), Some(RIGHT)).expect(65);
+        says(&rollback, "message", rolled_back);
+        says(&rollback, "remedy", "--allow-older");
+        assert_eq!(names(&fleet.path(&name("out"))), Vec::<String>::new());
+        let args = ["restore", &older, "--to", &to, "--allow-older"];
+        alice.run(&args, &name("newest"), Some(RIGHT)).expect(0);
+        assert_same(&fleet.path("original"), Path::new(&to));
     }
-    fs::create_dir(at("out")).unwrap();
-    let to = at("out/restored");
-    let foreign = bob.run(&["restore", &at("cloud-a"), "--to", &to], "home", None).expect(65);
-    assert!(foreign.json["message"].as_str().unwrap().contains("another account's"), "{foreign:?}");
-    let args = ["restore", &at("cloud-a"), "--to", &to];
-    let foreign = bob.run(&args, "new", Some(bkv_stack_tests::RIGHT)).expect(65);
-    assert!(foreign.json["message"].as_str().unwrap().contains("account"), "{foreign:?}");
-    copy(&fleet.path("cloud-a"), &fleet.path("older"));
-    alice.run(&["backup", &at("original"), "--to", &at("cloud-a")], "home", None).expect(0);
-    let older = ["restore", &at("older"), "--to", &to];
-    let rollback = alice.run(&older, "newer", Some(bkv_stack_tests::RIGHT)).expect(65);
-    assert!(rollback.json["message"].as_str().unwrap().contains("rolled back"), "{rollback:?}");
-    assert!(rollback.json["remedy"].as_str().unwrap().contains("--allow-older"), "{rollback:?}");
-    assert_eq!(names(&fleet.path("out")), Vec::<String>::new());
-    let older = ["restore", &at("older"), "--to", &to, "--allow-older"];
-    alice.run(&older, "newest", Some(bkv_stack_tests::RIGHT)).expect(0);
-    assert_same(&fleet.path("original"), &fleet.path("out/restored"));
 }
 
 #[test]
@@ -280,18 +300,12 @@ fn missing_and_existing_paths_are_named_and_left_alone() {
             .expect(73);
     assert!(answer.json["message"].as_str().unwrap().contains("nowhere"), "{answer:?}");
     for name in ["", ".hidden", "a/b"] {
-        bkv([
-            "backup",
-            &stand.at("original"),
-            "--to",
-            &stand.at("cloud"),
-            "--state",
-            &stand.at("device"),
-            "--name",
-            name,
-        ])
-        .expect(66);
+        bkv([form(&stand.backing_up("cloud"), "file"), vec!["--name".into(), name.into()]].concat())
+            .expect(66);
     }
+    let unnamed = bkv([stand.backing_up("cloud"), vec!["--name".into(), String::new()]].concat()).expect(2);
+    assert!(unnamed.json["message"].as_str().unwrap().contains("1 to 255 bytes"), "{unnamed:?}");
+    fs::remove_dir_all(stand.path("cloud").join(account_folder(&stand.path("cloud")))).unwrap();
     assert_eq!(names(&stand.path("cloud")), ["original-000001.bkv"]);
     let answer =
         bkv(["backup", &stand.at("original"), "--to", &stand.at("cloud"), "--state", &stand.at("unborn")])
@@ -301,26 +315,31 @@ fn missing_and_existing_paths_are_named_and_left_alone() {
     stand.refused(&file, "device", &[64], "device.json");
 }
 
+/// The folder of an account with series.
+fn account_folder(cloud: &Path) -> String {
+    names(cloud).into_iter().find(|name| name.starts_with("bkv-")).unwrap()
+}
+
 /// After a crash between the backup and the record of its number, the next backup works and overwrites nothing.
 #[test]
 fn a_backup_whose_number_was_not_recorded_is_not_overwritten() {
     let stand = Stand::new(1000);
     let first = stand.backup();
-    let bytes = fs::read(&first).unwrap();
+    let content = fs::read(&first).unwrap();
     fs::remove_file(stand.path("device/memory.json")).unwrap();
     let second = stand.backup();
     assert_ne!(first, second);
-    assert_eq!(fs::read(&first).unwrap(), bytes);
+    assert_eq!(fs::read(&first).unwrap(), content);
     stand.restore(&stand.path("cloud"), "device", &[]).expect(0);
 }
 
 /// `bkv` as an unprivileged user, since mode bits do not stop root.
-fn as_nobody(stand: &Stand, args: &[&str]) -> Answer {
+fn as_nobody(stand: &Stand, args: &[String]) -> Answer {
     let mut command = program("bkv");
     command.arg("--json").args(args);
     if getuid().is_root() {
         for folder in ["device", "cloud"] {
-            for f in bkv_stack_tests::files(&stand.path(folder)) {
+            for f in files(&stand.path(folder)) {
                 chown(f, Some(65534), Some(65534)).unwrap();
             }
             chown(stand.path(folder), Some(65534), Some(65534)).unwrap();
@@ -337,30 +356,38 @@ fn an_unreadable_source_file_is_named_and_can_be_left_out() {
     let secret = stand.path("original/unreadable");
     fs::write(&secret, "x").unwrap();
     fs::set_permissions(&secret, fs::Permissions::from_mode(0o000)).unwrap();
-    let (from, to, state) = (stand.at("original"), stand.at("cloud"), stand.at("device"));
-    let args = ["backup", from.as_str(), "--to", to.as_str(), "--state", state.as_str()];
     if !bkv_stack_tests::bin_dir()
         .ancestors()
         .all(|d| d.metadata().is_ok_and(|m| m.permissions().mode() & 0o001 != 0))
     {
         return skipped("unreadable source file", "another user can't run the programs from this folder");
     }
+    let args = form(&stand.backing_up("cloud"), "file");
     let answer = as_nobody(&stand, &args).expect(66);
     assert!(answer.json["message"].as_str().unwrap().contains("original/unreadable"), "{answer:?}");
     assert!(answer.json["remedy"].as_str().unwrap().contains("--skip-unreadable"), "{answer:?}");
     assert_eq!(names(&stand.path("cloud")), Vec::<String>::new());
-    let answer = as_nobody(&stand, &[&args[..], &["--skip-unreadable"]].concat()).expect(0);
-    assert_eq!(answer.json["skipped"][0]["path"], secret.to_str().unwrap(), "{answer:?}");
-    assert!(answer.json["skipped"][0]["reason"].as_str().unwrap().contains("denied"), "{answer:?}");
-    assert!(answer.stderr.contains("unreadable"), "{answer:?}");
+    let left_out = |answer: &Answer, why: &str| {
+        assert_eq!(answer.json["skipped"][0]["path"], secret.to_str().unwrap(), "{answer:?}");
+        assert!(answer.json["skipped"][0]["reason"].as_str().unwrap().contains(why), "{answer:?}");
+        assert!(answer.stderr.contains("unreadable"), "{answer:?}");
+    };
+    let answer = as_nobody(&stand, &[args, vec!["--skip-unreadable".into()]].concat()).expect(0);
+    left_out(&answer, "denied");
+    // A series costs the file only, and does not end with 0.
+    let answer = as_nobody(&stand, &stand.backing_up("cloud")).expect(3);
+    left_out(&answer, "can't be read");
+    assert_eq!((&answer.json["complete"], &answer.json["files"]), (&false.into(), &2.into()), "{answer:?}");
+    assert!(answer.json["remedy"].as_str().unwrap().contains("--exclude"), "{answer:?}");
+    let answer =
+        as_nobody(&stand, &[stand.backing_up("cloud"), vec!["--exclude=unreadable".into()]].concat());
+    assert_eq!(answer.expect(0).json["complete"], true);
 }
 
-#[test]
-fn a_source_that_changes_is_named_and_nothing_is_kept() {
-    let stand = Stand::new(64 << 20);
+/// Backs up while a file grows.
+fn while_it_changes(stand: &Stand, args: &[String]) -> Answer {
     let stop = AtomicBool::new(false);
-    let (from, to, state) = (stand.at("original"), stand.at("cloud"), stand.at("device"));
-    let answer = std::thread::scope(|s| {
+    std::thread::scope(|s| {
         let large = stand.path("original/large");
         let stop = &stop;
         let writer = s.spawn(move || {
@@ -370,16 +397,26 @@ fn a_source_that_changes_is_named_and_nothing_is_kept() {
                 std::thread::yield_now();
             }
         });
-        let answer = bkv(["backup", &from, "--to", &to, "--state", &state]);
+        let answer = bkv(args);
         stop.store(true, Ordering::Relaxed);
         writer.join().unwrap();
         answer
-    });
-    let answer = answer.expect(66);
+    })
+}
+
+#[test]
+fn a_source_that_changes_is_named_and_never_passes_for_whole() {
+    let stand = Stand::new(64 << 20);
+    let answer = while_it_changes(&stand, &form(&stand.backing_up("cloud"), "file")).expect(66);
     assert!(answer.json["message"].as_str().unwrap().contains("original/large changed"), "{answer:?}");
     assert_eq!(names(&stand.path("cloud")), Vec::<String>::new());
     // Once the file no longer changes, the backup succeeds under the first number.
     assert!(stand.backup().ends_with("original-000001.bkv"));
+    let answer = while_it_changes(&stand, &stand.backing_up("cloud")).expect(3);
+    let skipped = &answer.json["skipped"][0];
+    assert!(skipped["path"].as_str().unwrap().ends_with("original/large"), "{answer:?}");
+    assert!(skipped["reason"].as_str().unwrap().contains("changed while it was read"), "{answer:?}");
+    assert_eq!(bkv(stand.backing_up("cloud")).expect(0).json["complete"], true);
 }
 
 #[test]
@@ -389,37 +426,39 @@ fn a_full_disk_leaves_neither_half_backup_nor_half_restore() {
     let Some(disk) = SmallDisk::mount(&stand.path("small"), "2m") else {
         return skipped("a full disk at the destination", "this machine lets the test mount nothing");
     };
-    let answer =
-        bkv(["backup", &stand.at("original"), "--to", &stand.at("small"), "--state", &stand.at("device")])
-            .expect(73);
-    assert!(answer.json["message"].as_str().unwrap().contains("no room left"), "{answer:?}");
-    assert!(answer.json["remedy"].as_str().unwrap().contains("Make room"), "{answer:?}");
+    let says = |answer: &Answer, field: &str, words: &str| {
+        assert!(answer.json[field].as_str().unwrap().contains(words), "{answer:?}");
+    };
+    let restore = |from: &str| {
+        let (to, state) = (stand.at("small/restored"), stand.at("device"));
+        bkv(["restore", from, "--to", &to, "--state", &state])
+    };
+    let answer = bkv(form(&stand.backing_up("small"), "file")).expect(73);
+    says(&answer, "message", "no room left");
+    says(&answer, "remedy", "Make room");
     assert_eq!(names(&stand.path("small")), Vec::<String>::new());
-    let answer = bkv([
-        "restore",
-        file.to_str().unwrap(),
-        "--to",
-        &stand.at("small/restored"),
-        "--state",
-        &stand.at("device"),
-    ])
-    .expect(73);
-    assert!(answer.json["message"].as_str().unwrap().contains("no room left"), "{answer:?}");
+    says(&restore(file.to_str().unwrap()).expect(73), "message", "no room left");
+    assert_eq!(names(&stand.path("small")), Vec::<String>::new());
+    // A series that did not fit is none, and one that does not fit is refused before it is read.
+    let answer = bkv(stand.backing_up("small")).expect(73);
+    says(&answer, "message", "no room is left");
+    says(&answer, "remedy", "Free some space");
+    restore(&stand.at("small")).expect(66);
+    bkv(stand.backing_up("cloud")).expect(0);
+    let answer = restore(&stand.at("cloud")).expect(73);
+    says(&answer, "message", "are to be restored");
+    says(&answer, "remedy", "Free some space");
+    fs::remove_dir_all(stand.path("small").join(account_folder(&stand.path("small")))).unwrap();
     assert_eq!(names(&stand.path("small")), Vec::<String>::new());
     // The device's own state on a full disk: the key that is there stays.
     copy(&stand.path("device"), &stand.path("small/state"));
     let before = fs::read(stand.path("small/state/device.json")).unwrap();
     let _ = fs::write(stand.path("small/filler"), vec![0; 4 << 20]);
-    let answer = bkv([
-        "backup",
-        &stand.at("original"),
-        "--to",
-        &stand.at("cloud"),
-        "--state",
-        &stand.at("small/state"),
-    ])
-    .expect(73);
-    assert!(answer.json["message"].as_str().unwrap().contains("memory.json"), "{answer:?}");
+    for (form, words) in [("file", "memory.json"), ("series", "small/state/writers")] {
+        let (from, to, state) = (stand.at("original"), stand.at("cloud"), stand.at("small/state"));
+        let answer = bkv(["backup", &from, "--to", &to, "--state", &state, "--form", form]).expect(73);
+        says(&answer, "message", words);
+    }
     assert_eq!(fs::read(stand.path("small/state/device.json")).unwrap(), before);
     drop(disk);
 }
@@ -433,15 +472,7 @@ fn an_interrupt_leaves_nothing_behind() {
     sparse.set_len(6 << 30).unwrap();
     for signal in [Signal::INT, Signal::TERM, Signal::HUP] {
         let mut command = in_terminal("bkv");
-        command.args([
-            "--json",
-            "backup",
-            &stand.at("original"),
-            "--to",
-            &stand.at("cloud"),
-            "--state",
-            &stand.at("device"),
-        ]);
+        command.arg("--json").args(form(&stand.backing_up("cloud"), "file"));
         let p = Program::start(command);
         let partial = stand.path("cloud/original-000001.bkv.partial");
         wait("a backup at work", PATIENCE, || fs::metadata(&partial).is_ok_and(|m| m.len() > 4 << 20));
@@ -452,16 +483,7 @@ fn an_interrupt_leaves_nothing_behind() {
     }
     // A small file that unpacks to a large one.
     sparse.set_len(1 << 30).unwrap();
-    let args = [
-        "backup",
-        &stand.at("original"),
-        "--to",
-        &stand.at("cloud"),
-        "--state",
-        &stand.at("device"),
-        "--compress",
-    ];
-    bkv(args).expect(0);
+    bkv([form(&stand.backing_up("cloud"), "file"), vec!["--compress".into()]].concat()).expect(0);
     for signal in [Signal::INT, Signal::TERM, Signal::HUP] {
         let mut command = in_terminal("bkv");
         command.args([
@@ -483,4 +505,42 @@ fn an_interrupt_leaves_nothing_behind() {
         p.end(PATIENCE).expect(130, &["interrupted"]);
         assert_eq!(names(&stand.path("out")), Vec::<String>::new());
     }
+}
+
+/// The same for a series: the last backup stays whole, the next one ends well, and an interrupted restore leaves nothing.
+#[test]
+fn an_interrupt_leaves_the_last_generation_whole() {
+    let stand = Stand::new(1000);
+    bkv(stand.backing_up("cloud")).expect(0);
+    for n in 0..32 {
+        // Another beginning, so that each is stored.
+        let content = [vec![n; 32], bytes(4 << 20)].concat();
+        fs::write(stand.path(&format!("original/large-{n}")), content).unwrap();
+    }
+    let objects = || files(&stand.path("cloud")).len();
+    for signal in [Signal::INT, Signal::TERM, Signal::HUP] {
+        let before = objects();
+        let mut command = in_terminal("bkv");
+        command.arg("--json").args(stand.backing_up("cloud"));
+        let p = Program::start(command);
+        wait("a backup at work", PATIENCE, || objects() > before);
+        p.signal(signal);
+        p.end(PATIENCE).expect(130, &["interrupted", "The last complete backup is whole"]);
+        let list = bkv(["backups", &stand.at("cloud"), "--state", &stand.at("device")]).expect(0).json;
+        let made = list["writers"][0]["series"][0]["generations"].as_array().unwrap();
+        assert_eq!(made.len(), 1, "{list}");
+    }
+    assert_eq!(bkv(stand.backing_up("cloud")).expect(0).json["generation"], 2);
+    for signal in [Signal::INT, Signal::TERM, Signal::HUP] {
+        let mut command = in_terminal("bkv");
+        let (from, to, state) = (stand.at("cloud"), stand.at("out/restored"), stand.at("device"));
+        command.args(["--json", "restore", &from, "--to", &to, "--state", &state]);
+        let p = Program::start(command);
+        wait("a restore at work", PATIENCE, || files(&stand.path("out")).len() > 2);
+        p.signal(signal);
+        p.end(PATIENCE).expect(130, &["interrupted", "Nothing was left behind"]);
+        assert_eq!(names(&stand.path("out")), Vec::<String>::new());
+    }
+    stand.restore(&stand.path("cloud"), "device", &[]).expect(0);
+    assert_same(&stand.path("original"), &stand.path("out/restored"));
 }

@@ -9,7 +9,7 @@ use rustix::process::Signal;
 
 const PATIENCE: Duration = Duration::from_mins(1);
 
-/// S29: the device that is behind counts on from the newest number that it can learn of, from the vault or from the folder. A restore takes the newest.
+/// S29 for single files: the device that is behind counts on from the newest number that it can learn of, from the vault or from the folder. A restore takes the newest.
 #[test]
 fn s29_two_devices_of_an_account_never_take_the_same_number() {
     let fleet = Fleet::with(&["--regions", "1", "--no-postgres"]);
@@ -22,7 +22,10 @@ fn s29_two_devices_of_an_account_never_take_the_same_number() {
     let mut made = 0;
     let mut backup = |source: &str, to: &str, device: &str| {
         fs::write(fleet.path(source).join("number"), made.to_string()).unwrap();
-        let answer = alice.run(&["backup", &at(source), "--to", &at(to)], device, None).expect(0).json;
+        let answer = alice
+            .run(&["backup", &at(source), "--to", &at(to), "--form", "file"], device, None)
+            .expect(0)
+            .json;
         let number = answer["sequence"].as_u64().unwrap();
         assert!(number > made, "{number} after {made}: {answer}");
         assert_eq!(answer["named_at_vault"], true, "{answer}");
@@ -42,7 +45,8 @@ fn s29_two_devices_of_an_account_never_take_the_same_number() {
     }
     let offline = |device: &str| {
         let state = alice.state(device);
-        let args = ["backup", &at("docs"), "--to", &at("cloud"), "--state", state.to_str().unwrap()];
+        let state = state.to_str().unwrap();
+        let args = ["backup", &at("docs"), "--to", &at("cloud"), "--form", "file", "--state", state];
         let answer = bkv_stack_tests::bkv(args).expect(0).json;
         assert_eq!(answer["named_at_vault"], false, "{answer}");
         answer["sequence"].as_u64().unwrap()

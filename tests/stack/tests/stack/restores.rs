@@ -14,11 +14,16 @@ fn at(fleet: &Fleet, name: &str) -> String {
     fleet.path(name).to_str().unwrap().to_owned()
 }
 
-fn backup(fleet: &Fleet, account: &Account<'_>, device: &str, cloud: &str) -> PathBuf {
-    let answer =
-        account.run(&["backup", &at(fleet, "original"), "--to", &at(fleet, cloud)], device, None).expect(0);
+fn backup_as(fleet: &Fleet, account: &Account<'_>, device: &str, cloud: &str, form: &str) -> Answer {
+    let args = ["backup", &at(fleet, "original"), "--to", &at(fleet, cloud), "--form", form];
+    let answer = account.run(&args, device, None).expect(0);
     assert_eq!(answer.json["named_at_vault"], true, "{answer:?}");
-    PathBuf::from(answer.json["file"].as_str().unwrap())
+    answer
+}
+
+/// A backup in a single file; gives its path.
+fn backup(fleet: &Fleet, account: &Account<'_>, device: &str, cloud: &str) -> PathBuf {
+    PathBuf::from(backup_as(fleet, account, device, cloud, "file").json["file"].as_str().unwrap())
 }
 
 fn text(a: &Answer) -> String {
@@ -37,9 +42,11 @@ fn folders(fleet: &Fleet, all: &[&str]) {
 fn mistakes_in_the_arguments_are_reported_before_a_try_is_spent() {
     let fleet = Fleet::with(&["--regions", "1", "--no-postgres"]);
     let (alice, bob) = (fleet.registered("alice"), fleet.registered("bob"));
-    folders(&fleet, &["original", "cloud", "others", "garbage", "empty", "taken"]);
+    folders(&fleet, &["original", "cloud", "series", "others", "other-series", "garbage", "empty", "taken"]);
     let mine = backup(&fleet, &alice, "home", "cloud");
     let theirs = backup(&fleet, &bob, "home", "others");
+    backup_as(&fleet, &alice, "home", "series", "series");
+    backup_as(&fleet, &bob, "home", "other-series", "series");
     fs::write(fleet.path("garbage/a.bkv"), "not a backup at all").unwrap();
     fs::write(fleet.path("taken/file"), "").unwrap();
     let (mine, theirs) = (mine.to_str().unwrap().to_owned(), theirs.to_str().unwrap().to_owned());
@@ -49,6 +56,11 @@ fn mistakes_in_the_arguments_are_reported_before_a_try_is_spent() {
         (at(&fleet, "cloud"), file.clone(), 73),
         (at(&fleet, "cloud"), at(&fleet, "no/such/parent"), 73),
         (at(&fleet, "cloud"), format!("{file}/below"), 73),
+        (at(&fleet, "series"), at(&fleet, "taken"), 73),
+        (at(&fleet, "series"), file.clone(), 73),
+        (at(&fleet, "series"), at(&fleet, "no/such/parent"), 73),
+        (at(&fleet, "series"), format!("{file}/below"), 73),
+        (at(&fleet, "other-series"), at(&fleet, "out"), 66),
         (at(&fleet, "absent"), at(&fleet, "out"), 66),
         (at(&fleet, "absent.bkv"), at(&fleet, "out"), 66),
         (at(&fleet, "empty"), at(&fleet, "out"), 66),
@@ -62,10 +74,12 @@ fn mistakes_in_the_arguments_are_reported_before_a_try_is_spent() {
     }
     let status = alice.run(&["status"], "home", None).expect(0).json;
     assert_eq!((status["tries_left"].as_u64(), status["lifetime_failures"].as_u64()), (Some(10), Some(0)));
-    alice.run(&["restore", &mine, "--to", &at(&fleet, "out"), "--yes"], "new", Some(RIGHT)).expect(0);
+    for (from, device, to) in [(mine, "new", "out"), (at(&fleet, "series"), "newer", "out2")] {
+        alice.run(&["restore", &from, "--to", &at(&fleet, to), "--yes"], device, Some(RIGHT)).expect(0);
+    }
 }
 
-/// S29: a device keeps which backup was the newest at its recovery, so a later restore there notices an older backup without any vault. A device that has the
+/// S29 for single files: a device keeps which backup was the newest at its recovery, so a later restore there notices an older backup without any vault. A device that has the
 /// key but recovered earlier asks the vault, and reports it if no vault answers.
 #[test]
 fn s29_a_recovered_device_knows_the_newest_backup_and_an_old_one_asks() {
@@ -106,7 +120,7 @@ fn s29_a_recovered_device_knows_the_newest_backup_and_an_old_one_asks() {
     assert!(answer.stderr.contains("could not be asked which backup is the newest"), "{answer:?}");
 }
 
-/// Several accounts share a folder: each restores its own newest backup, and the command lists the others.
+/// Several accounts share a folder: each restores its own newest backup. Of single files the command lists the others.
 #[test]
 fn backups_of_other_accounts_in_the_folder_are_skipped_and_named() {
     let fleet = Fleet::with(&["--regions", "1", "--no-postgres"]);
@@ -124,6 +138,18 @@ fn backups_of_other_accounts_in_the_folder_are_skipped_and_named() {
         assert_eq!(answer.json["file"], mine.to_str().unwrap());
         for name in ["bobs.bkv", "bobs-newest.bkv"] {
             assert!(answer.stderr.contains(&format!("{name}: another account's")), "{answer:?}");
+        }
+    }
+    fs::create_dir(fleet.path("shared")).unwrap();
+    for (who, content) in [(&bob, "of bob"), (&alice, "of alice")] {
+        fs::write(fleet.path("original/a"), content).unwrap();
+        backup_as(&fleet, who, "home", "shared", "series");
+    }
+    for (who, want) in [(&bob, "of bob"), (&alice, "of alice")] {
+        for (device, password) in [("home", None), ("newest", Some(RIGHT))] {
+            let to = at(&fleet, &format!("{want} {device}"));
+            who.run(&["restore", &at(&fleet, "shared"), "--to", &to], device, password).expect(0);
+            assert_eq!(fs::read_to_string(format!("{to}/a")).unwrap(), want);
         }
     }
 }
@@ -150,52 +176,59 @@ fn the_next_run_removes_the_leftovers_of_a_killed_backup_or_restore() {
     };
     let words = |w: &[&str]| w.iter().map(|w| (*w).to_owned()).collect::<Vec<_>>();
     let backup = words(&["backup", &at("original"), "--to", &at("cloud"), "--state", &at("state")]);
-    let left = killed(&backup, "cloud", ".partial");
-    let answer = bkv_stack_tests::bkv(&backup).expect(0);
+    let file = [&backup[..], &words(&["--form", "file"])].concat();
+    let left = killed(&file, "cloud", ".partial");
+    let answer = bkv_stack_tests::bkv(&file).expect(0);
     assert!(answer.stderr.contains(&left) && answer.stderr.contains("Removed"), "{answer:?}");
     assert_eq!(names(&dir.path().join("cloud")), ["original-000001.bkv"]);
-    let restore = words(&["restore", &at("cloud"), "--to", &at("out/back"), "--state", &at("state")]);
-    let left = killed(&restore, "out", ".restoring");
-    let answer = bkv_stack_tests::bkv(&restore).expect(0);
-    assert!(answer.stderr.contains(&left) && answer.stderr.contains("Removed"), "{answer:?}");
+    let restored = |to: &str| {
+        let to = format!("out/{to}");
+        let restore = words(&["restore", &at("cloud"), "--to", &at(&to), "--state", &at("state")]);
+        let left = killed(&restore, "out", ".restoring");
+        let answer = bkv_stack_tests::bkv(&restore).expect(0);
+        assert!(answer.stderr.contains(&left) && answer.stderr.contains("Removed"), "{answer:?}");
+    };
+    restored("back");
     assert_eq!(names(&dir.path().join("out")), ["back"]);
+    // The same with a series. Of a killed backup it keeps no file that a user could take for one.
+    bkv_stack_tests::bkv(&backup).expect(0);
+    restored("series");
+    assert_eq!(names(&dir.path().join("out")), ["back", "series"]);
 }
 
-/// The command lists what it leaves out: pipes, sockets, and the folder of the backups.
+/// The command lists what it leaves out: pipes, sockets, and the backups. Of single files that is the folder that they go to, of series the account's folder in it.
 #[test]
 fn entries_that_a_backup_leaves_out_are_listed_with_a_reason() {
-    let dir = tempfile::tempdir().unwrap();
-    let at = |n: &str| dir.path().join(n).to_str().unwrap().to_owned();
-    fs::create_dir_all(at("original/cloud")).unwrap();
-    fs::write(at("original/a"), "text").unwrap();
-    let _socket = std::os::unix::net::UnixListener::bind(at("original/socket")).unwrap();
-    bkv_stack_tests::bkv(["key", "new", "--state", &at("state")]).expect(0);
-    for sequence in 1..=2 {
-        let answer = bkv_stack_tests::bkv([
-            "backup",
-            &at("original"),
-            "--to",
-            &at("original/cloud"),
-            "--state",
-            &at("state"),
-        ])
-        .expect(0);
-        assert_eq!(
-            (answer.json["files"].as_u64(), answer.json["sequence"].as_u64()),
-            (Some(1), Some(sequence))
-        );
-        let skipped = answer.json["skipped"].as_array().unwrap();
-        assert_eq!(skipped.len(), 2, "{answer:?}");
-        for (path, reason) in [("original/socket", "socket"), ("original/cloud", "backups go there")] {
-            let entry = skipped.iter().find(|s| s["path"].as_str().unwrap().ends_with(path)).expect(path);
-            assert!(entry["reason"].as_str().unwrap().contains(reason), "{answer:?}");
-            assert!(answer.stderr.contains(&format!("left out: {}", at(path))), "{answer:?}");
+    for (form, number, own) in
+        [("file", "sequence", "backups go there"), ("series", "generation", "the backups themselves")]
+    {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |n: &str| dir.path().join(n).to_str().unwrap().to_owned();
+        fs::create_dir_all(at("original/cloud")).unwrap();
+        fs::write(at("original/a"), "text").unwrap();
+        let _socket = std::os::unix::net::UnixListener::bind(at("original/socket")).unwrap();
+        bkv_stack_tests::bkv(["key", "new", "--state", &at("state")]).expect(0);
+        let run = |to: &str, name: &str| {
+            let (from, to, state) = (at("original"), at(to), at("state"));
+            let args = ["backup", &from, "--to", &to, "--name", name, "--state", &state, "--form", form];
+            bkv_stack_tests::bkv(args).expect(0)
+        };
+        for n in 1..=2 {
+            let answer = run("original/cloud", "docs");
+            assert_eq!((&answer.json["files"], &answer.json[number]), (&1.into(), &n.into()), "{answer:?}");
+            let skipped = answer.json["skipped"].as_array().unwrap();
+            assert_eq!(skipped.len(), 2, "{answer:?}");
+            for (path, reason) in [(at("original/socket"), "socket"), (at("original/cloud"), own)] {
+                let is_it = |entry: &&serde_json::Value| entry["path"].as_str().unwrap().starts_with(&path);
+                let entry = skipped.iter().find(is_it).expect(&path);
+                assert!(entry["reason"].as_str().unwrap().contains(reason), "{answer:?}");
+                assert!(answer.stderr.contains(&format!("left out: {path}")), "{answer:?}");
+            }
         }
-    }
-    // A backup of a folder into itself leaves out the backups.
-    let itself = ["backup", &at("original"), "--to", &at("original"), "--name", "x", "--state", &at("state")];
-    for _ in 0..2 {
-        let answer = bkv_stack_tests::bkv(itself).expect(0);
-        assert_eq!(answer.json["files"], 3, "a, and the two of the folder inside: {answer:?}");
+        // A backup of a folder into itself leaves out the backups, and holds those of the folder inside.
+        let files = || run("original", "x").json["files"].as_u64().unwrap();
+        let first = files();
+        assert!(first >= 3, "a, and the backups in the folder inside: {first}");
+        assert_eq!(files(), first);
     }
 }

@@ -23,8 +23,7 @@ fn s29_a_new_device_restores_series_by_password_and_notices_an_older_copy() {
     let backup = |content: &str, device: &str, options: &[&str]| {
         fs::write(fleet.path("docs/file"), content).unwrap();
         let (docs, cloud) = (at("docs"), at("cloud"));
-        let args =
-            [&["backup", &docs, "--to", &cloud, "--form", "series", "--name", "docs"], options].concat();
+        let args = [&["backup", &docs, "--to", &cloud, "--name", "docs"], options].concat();
         alice.run(&args, device, None).expect(0).json
     };
     // A dry run tells the vault nothing.
@@ -65,12 +64,21 @@ fn s29_a_new_device_restores_series_by_password_and_notices_an_older_copy() {
     // Without a vault the backup is whole, and the next one that reaches it names it.
     let state = alice.state("home");
     let (docs, cloud) = (at("docs"), at("cloud"));
-    let offline = ["backup", &docs, "--to", &cloud, "--form", "series", "--name", "docs", "--state"];
+    let offline = ["backup", &docs, "--to", &cloud, "--name", "docs", "--state"];
     let answer = bkv([&offline[..], &[state.to_str().unwrap()]].concat()).expect(0).json;
     assert_eq!(answer["named_at_vault"], false, "{answer}");
     let list = alice.run(&["backups", &at("cloud")], "phone", None).expect(0).json;
     assert!(list.to_string().contains("\"newer\""), "{list}");
     assert_eq!(backup("four", "home", &[])["named_at_vault"], true);
+
+    // No vault is reachable: a device that made the backups restores them and reports that.
+    fleet.region("kill", "eu-west");
+    let home = list["writers"].as_array().unwrap().iter().find(|w| w["this_device"] == false).unwrap();
+    let home = home["writer"].as_str().unwrap();
+    let args = ["restore", &at("cloud"), "--to", &at("alone"), "--writer", home, "--timeout", "2"];
+    let answer = alice.run(&args, "home", None).expect(0);
+    assert!(answer.stderr.contains("It is not known what the vault has"), "{answer:?}");
+    assert_eq!(fs::read(fleet.path("alone/file")).unwrap(), b"four");
 }
 
 /// A1 for series: a backup that no vault will ever name does not end with 0.
@@ -84,7 +92,7 @@ fn a_backup_under_a_key_that_is_gone_ends_with_12() {
     }
     fs::write(fleet.path("docs/file"), "x").unwrap();
     let (docs, cloud) = (at("docs"), at("cloud"));
-    let args = ["backup", &docs, "--to", &cloud, "--form", "series", "--quiet"];
+    let args = ["backup", &docs, "--to", &cloud, "--quiet"];
     alice.run(&args, "home", None).expect(0);
     let until = alice.run(&["delete", "--yes"], "home", None).expect(0).json["v_kept_until_ms"].clone();
     assert!(until.as_u64().unwrap() > in_days(6) && until.as_u64().unwrap() < in_days(8), "{until}");
@@ -110,7 +118,7 @@ fn a_writer_is_forgotten_on_request_and_a_backup_takes_that_back() {
     fs::write(fleet.path("docs/file"), "x").unwrap();
     let (docs, cloud) = (at("docs"), at("cloud"));
     let back_up = || {
-        let args = ["backup", &docs, "--to", &cloud, "--form", "series", "--name", "docs"];
+        let args = ["backup", &docs, "--to", &cloud, "--name", "docs"];
         alice.run(&args, "home", None).expect(0).json
     };
     let made = back_up();
@@ -148,4 +156,26 @@ fn a_writer_is_forgotten_on_request_and_a_backup_takes_that_back() {
         bkv(["key", "derive", "restic", "--state", state.to_str().unwrap()]).expect(0).json
     };
     assert_eq!(derive("home")["password"], derive("phone")["password"]);
+}
+
+/// A folder that has single files of an earlier version too: a device without a key takes the account's series, or its files if it has no series.
+#[test]
+fn a_new_device_tells_series_and_single_files_apart_by_the_account() {
+    let fleet = Fleet::with(&["--regions", "1", "--no-postgres"]);
+    let (alice, bob) = (fleet.registered("alice"), fleet.registered("bob"));
+    let at = |n: &str| fleet.path(n).to_str().unwrap().to_owned();
+    for folder in ["docs", "cloud"] {
+        fs::create_dir(fleet.path(folder)).unwrap();
+    }
+    let (docs, cloud) = (at("docs"), at("cloud"));
+    for (who, content, form) in [(&alice, "old", "file"), (&bob, "of bob", "file"), (&alice, "new", "series")]
+    {
+        fs::write(fleet.path("docs/file"), content).unwrap();
+        who.run(&["backup", &docs, "--to", &cloud, "--form", form], "home", None).expect(0);
+    }
+    for (who, want) in [(&alice, "new"), (&bob, "of bob")] {
+        let out = at(&format!("out of {want}"));
+        who.run(&["restore", &cloud, "--to", &out], "new", Some(RIGHT)).expect(0);
+        assert_eq!(fs::read_to_string(format!("{out}/file")).unwrap(), want);
+    }
 }

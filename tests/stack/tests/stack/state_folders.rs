@@ -86,7 +86,9 @@ fn s29_another_accounts_state_is_refused_and_nothing_is_bound_to_it() {
     // Frank's account: no try spent, no backup named, no key replaced; Gina's as it was.
     let status = frank.run(&["status"], "home", None).expect(0).json;
     assert_eq!((status["tries_left"].as_u64(), status["lifetime_failures"].as_u64()), (Some(10), Some(0)));
-    assert!(status["newest_backup"].is_null(), "{status}");
+    assert!(status["newest_backup"].is_null() && status["writers"] == serde_json::json!([]), "{status}");
+    let status = gina.run(&["status"], "home", None).expect(0).json;
+    assert_eq!(status["writers"][0]["ledger"], 1, "{status}");
     frank.recover("new", RIGHT).expect(0);
     gina.recover("new", RIGHT).expect(0);
 }
@@ -151,7 +153,7 @@ fn registering_again_reports_what_it_did_and_never_reuses_a_deleted_key() {
     let again = alice.run(&["register"], "home", Some(RIGHT)).expect(0);
     assert_eq!(again.json["did"], "new-key");
     assert_ne!(key(&home), first, "the deleted key was registered again");
-    // The old key is not lost: its backups can be read with the state folder that the command reports.
+    // The old key is not lost: its backups can be read with the state folder that the command reports, without a vault.
     let aside = home.join("earlier-1");
     assert!(again.stderr.contains(aside.to_str().unwrap()), "{again:?}");
     assert_eq!(key(&aside), first);
