@@ -5,6 +5,7 @@ use std::fs;
 use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -13,9 +14,17 @@ use toml::Table;
 use crate::raw::Endpoint;
 use crate::{Account, Fleet, bin_dir, wait};
 
-/// A free port.
+/// A free port. It lies below the ports that Linux gives to outgoing connections and to `bind(0)`, and below those of `bkv dev`: no other program takes it before
+/// the one that it is for. None is given twice before all are.
 pub fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a free port").port()
+    const FIRST: u16 = 10_000;
+    const COUNT: u16 = 5_000;
+    static GIVEN: AtomicU16 = AtomicU16::new(0);
+    let begin = u16::try_from(std::process::id() % 500).expect("below 500") * 10;
+    (0..COUNT)
+        .map(|_| FIRST + (begin + GIVEN.fetch_add(1, Ordering::Relaxed) % COUNT) % COUNT)
+        .find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok())
+        .expect("a free port")
 }
 
 /// The process, killed when dropped.

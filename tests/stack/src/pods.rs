@@ -4,7 +4,6 @@
 use std::cell::RefCell;
 use std::fmt::Write as _;
 use std::fs;
-use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -22,6 +21,7 @@ use rustix::process::Signal;
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::chatd::free_port;
 use crate::program::{End, Program, program};
 use crate::{files, wait};
 
@@ -65,9 +65,7 @@ impl Pods {
 
     fn made(names: &[&str], make_root: &str, named: bool) -> Self {
         let dir = tempfile::Builder::new().prefix("bkv-pods.").tempdir().expect("a temporary folder");
-        let held: Vec<TcpListener> =
-            (0..names.len() * 4).map(|_| TcpListener::bind("127.0.0.1:0").expect("a port")).collect();
-        let ports: Vec<u16> = held.iter().map(|l| l.local_addr().expect("an address").port()).collect();
+        let ports: Vec<u16> = (0..names.len() * 4).map(|_| free_port()).collect();
         let pods: Vec<Pod> = names
             .iter()
             .zip(ports.chunks(4))
@@ -97,7 +95,6 @@ impl Pods {
             fs::write(at.join("softhsm2.conf"), conf).expect("softhsm2.conf");
             fs::write(at.join("vault.toml"), fleet.config(i, make_root)).expect("vault.toml");
         }
-        drop(held);
         fleet
     }
 

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use bkv_config::located::reason;
 use rand::Rng as _;
 
+use super::neighbours::Neighbours;
 use super::plan::{Plan, RegionPlan};
 use super::process::Process;
 use super::wishes::Wishes;
@@ -44,15 +45,19 @@ impl Layout {
         Ok(Self { dir, plan })
     }
 
-    /// A new one, with ports that are free now.
-    pub(crate) fn make(dir: &Path, wishes: &Wishes) -> Outcome<Self> {
+    /// A new one, with ports that are free now and that no other fleet has in its plan. `state` is the user's folder for state.
+    pub(crate) fn make(dir: &Path, wishes: &Wishes, state: Option<PathBuf>) -> Outcome<Self> {
         let (regions, shards) = (wishes.regions(), wishes.shards());
         fs::create_dir_all(dir).map_err(|e| failed(dir, e))?;
         let dir = dir.canonicalize().map_err(|e| failed(dir, e))?;
         let wanted = usize::from(regions) * 5 + 2;
+        let mut neighbours = Neighbours::lock(state);
+        let theirs = neighbours.as_mut().map(|n| n.ports(&dir)).unwrap_or_default();
         // Keep all of them bound until every port is chosen, so that none is chosen twice.
         let held: Vec<TcpListener> = (0..ASKED)
-            .filter_map(|_| TcpListener::bind(("127.0.0.1", rand::rngs::OsRng.gen_range(PORTS))).ok())
+            .map(|_| rand::rngs::OsRng.gen_range(PORTS))
+            .filter(|port| !theirs.contains(port))
+            .filter_map(|port| TcpListener::bind(("127.0.0.1", port)).ok())
             .take(wanted)
             .collect();
         let mut ports = held.iter().filter_map(|l| l.local_addr().ok()).map(|a| a.port());
@@ -85,6 +90,9 @@ impl Layout {
         };
         let layout = Self { dir, plan };
         layout.save()?;
+        if let Some(neighbours) = neighbours {
+            neighbours.add(&layout.dir);
+        }
         Ok(layout)
     }
 

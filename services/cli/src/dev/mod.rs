@@ -5,6 +5,7 @@ mod ceremony;
 mod delay;
 mod layout;
 mod make;
+mod neighbours;
 mod network;
 mod plan;
 mod policy;

@@ -23,6 +23,17 @@ pub(crate) struct Plan {
     pub made: bool,
 }
 
+impl Plan {
+    /// Every port of the fleet.
+    pub(crate) fn ports(&self) -> impl Iterator<Item = u16> {
+        let vaults = self
+            .regions
+            .iter()
+            .flat_map(|r| [r.peer, r.relay, r.admin, r.health].into_iter().chain(r.network));
+        vaults.chain([self.chatd, self.chatd_health])
+    }
+}
+
 /// The part of the policy that options of `bkv dev up` set.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct PolicyPlan {

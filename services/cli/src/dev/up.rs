@@ -88,7 +88,7 @@ fn open_or_make(out: Output, dir: &Path, wishes: &Wishes) -> Outcome<Layout> {
         super::stop(&layout, |_| true)?;
         layout.clear()?;
     }
-    let layout = Layout::make(dir, wishes)?;
+    let layout = Layout::make(dir, wishes, crate::device::state_home())?;
     out.note("Making root, issuer, certificates and a software token for each region.");
     make::files(&layout).inspect_err(|_| {
         let _ = layout.clear();

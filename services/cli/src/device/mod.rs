@@ -23,12 +23,20 @@ fn unwritable(what: String) -> Failure {
         .remedy("Make the folder of this device's state writable, or use another with --state.")
 }
 
-/// `bkv` in the folder for state of the XDG Base Directory Specification. It says that a variable that is empty or no absolute path counts as unset: the key would
+/// The folder for state of the XDG Base Directory Specification. It says that a variable that is empty or no absolute path counts as unset: the key would
 /// otherwise lie in whatever folder the command runs in.
-fn default_folder(variable: impl Fn(&str) -> Option<std::ffi::OsString>) -> Option<PathBuf> {
+fn state_home_of(variable: impl Fn(&str) -> Option<std::ffi::OsString>) -> Option<PathBuf> {
     let absolute = |name| variable(name).map(PathBuf::from).filter(|p| p.is_absolute());
-    let state = absolute("XDG_STATE_HOME").or_else(|| Some(absolute("HOME")?.join(".local/state")));
-    state.map(|folder| folder.join("bkv"))
+    absolute("XDG_STATE_HOME").or_else(|| Some(absolute("HOME")?.join(".local/state")))
+}
+
+/// The user's folder for state.
+pub(crate) fn state_home() -> Option<PathBuf> {
+    state_home_of(|name| std::env::var_os(name))
+}
+
+fn default_folder(variable: impl Fn(&str) -> Option<std::ffi::OsString>) -> Option<PathBuf> {
+    Some(state_home_of(variable)?.join("bkv"))
 }
 
 /// The most earlier keys, and the most files of one name, that the folder keeps. Only a loop would make more.

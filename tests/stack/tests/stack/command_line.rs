@@ -4,6 +4,7 @@ use std::fs;
 use std::process::Command;
 use std::time::Duration;
 
+use bkv_stack_tests::chatd::free_port;
 use bkv_stack_tests::program::{End, Program, program};
 use bkv_stack_tests::refusal::{message, refused};
 use bkv_stack_tests::terminal::Terminal;
@@ -218,7 +219,7 @@ fn each_refusal_has_its_own_code_and_spends_no_try() {
         &["not trusted", "Do not type the password again"],
     );
     // ChatD does not run, or another server has its address.
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let port = free_port();
     let line = good.lines().find(|l| l.starts_with("chatd =")).unwrap();
     let elsewhere = good.replace(line, &format!("chatd = \"https://127.0.0.1:{port}\""));
     refused(
