@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use rand::Rng as _;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, split};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 
 /// The most bytes that are read at once.
@@ -41,8 +41,8 @@ struct Chunk {
     _place: OwnedSemaphorePermit,
 }
 
-/// Carries bytes in both directions until one of them ends.
-pub(crate) async fn carry<A, B>(near: A, far: B, delay: Delay) -> io::Result<()>
+/// Carries bytes in both directions until one of them ends. A new delay holds for the bytes that are read after it.
+pub(crate) async fn carry<A, B>(near: A, far: B, delay: watch::Receiver<Delay>) -> io::Result<()>
 where
     A: AsyncRead + AsyncWrite,
     B: AsyncRead + AsyncWrite,
@@ -50,15 +50,15 @@ where
     let (near_read, near_write) = split(near);
     let (far_read, far_write) = split(far);
     tokio::select! {
-        end = one_way(near_read, far_write, delay) => end,
-        end = one_way(far_read, near_write, delay) => end,
+        end = one_way(near_read, far_write, delay.clone()) => end,
+        end = one_way(far_read, near_write, delay.clone()) => end,
     }
 }
 
 async fn one_way(
     mut from: impl AsyncRead + Unpin,
     mut to: impl AsyncWrite + Unpin,
-    delay: Delay,
+    delay: watch::Receiver<Delay>,
 ) -> io::Result<()> {
     let (sender, mut on_the_way) = mpsc::unbounded_channel::<Chunk>();
     let room = Arc::new(Semaphore::new(ON_THE_WAY));
@@ -68,7 +68,8 @@ async fn one_way(
         loop {
             let read = from.read(&mut buffer).await?;
             // A later byte never overtakes an earlier one.
-            at = at.max(Instant::now() + delay.draw());
+            let delay = delay.borrow().draw();
+            at = at.max(Instant::now() + delay);
             let permits = u32::try_from(read.max(64)).map_err(io::Error::other)?;
             let place = room.clone().acquire_many_owned(permits).await.map_err(io::Error::other)?;
             let bytes = buffer.get(..read).unwrap_or_default().to_vec();
@@ -97,7 +98,7 @@ mod tests {
     /// A connection that is delayed, with the ends that programs hold.
     fn line(delay: Delay) -> (tokio::io::DuplexStream, tokio::io::DuplexStream) {
         let ((near, a), (b, far)) = (duplex(CHUNK), duplex(CHUNK));
-        tokio::spawn(carry(a, b, delay));
+        tokio::spawn(carry(a, b, watch::channel(delay).1));
         (near, far)
     }
 
@@ -138,6 +139,23 @@ mod tests {
             assert!(sent < 2 * ON_THE_WAY, "{sent}");
         }
         drop(far);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_new_delay_holds_for_later_bytes_of_the_same_connection() {
+        let of = |ms| Delay::of_round_trip(Duration::from_millis(ms), 0);
+        let ((mut near, a), (b, mut far)) = (duplex(CHUNK), duplex(CHUNK));
+        let (set, delay) = watch::channel(of(20));
+        tokio::spawn(carry(a, b, delay));
+        let start = Instant::now();
+        near.write_all(&[1]).await.unwrap();
+        far.read_exact(&mut [0]).await.unwrap();
+        assert!((10..100).contains(&start.elapsed().as_millis()), "{:?}", start.elapsed());
+        set.send(of(400)).unwrap();
+        let start = Instant::now();
+        near.write_all(&[2]).await.unwrap();
+        far.read_exact(&mut [0]).await.unwrap();
+        assert!(start.elapsed() >= Duration::from_millis(200), "{:?}", start.elapsed());
     }
 
     #[tokio::test(start_paused = true)]

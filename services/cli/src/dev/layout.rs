@@ -8,7 +8,7 @@ use bkv_config::located::reason;
 use rand::Rng as _;
 
 use super::neighbours::Neighbours;
-use super::plan::{Plan, RegionPlan};
+use super::plan::{NetworkPlan, Plan, RegionPlan, usual_round_trip};
 use super::process::Process;
 use super::wishes::Wishes;
 use crate::exit::{Exit, Failure, Outcome};
@@ -86,6 +86,7 @@ impl Layout {
             postgres: !wishes.no_postgres,
             policy: wishes.policy(),
             network: wishes.network,
+            max_round_trip_ms: wishes.network.map_or_else(usual_round_trip, NetworkPlan::max_round_trip_ms),
             made: false,
         };
         let layout = Self { dir, plan };

@@ -17,7 +17,7 @@ use thiserror_ext::AsReport as _;
 use zeroize::Zeroizing;
 
 use super::layout::Layout;
-use super::plan::{NetworkPlan, RegionPlan};
+use super::plan::RegionPlan;
 use crate::commands::make_root;
 use crate::exit::{Exit, Failure, Outcome};
 use crate::profile::Profile;
@@ -111,7 +111,7 @@ fn vault(layout: &Layout, ca: &RoleCa, region: &RegionPlan) -> Outcome {
         peers: addresses(layout, RegionPlan::peer_for_others),
         tls: vault::Tls { cert: "tls/tls.crt".into(), key: "tls/tls.key".into(), ca: "tls/ca.crt".into() },
         raft: vault::Timings::default(),
-        network: layout.plan.network.map(NetworkPlan::reckoned_with).unwrap_or_default(),
+        network: vault::Network { max_round_trip_ms: layout.plan.max_round_trip_ms },
         // All vaults of a development fleet share a disk, and nobody restarts them on a full one.
         volume: vault::Volume { reserve_mib: 0, ..vault::Volume::default() },
     };

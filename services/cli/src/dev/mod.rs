@@ -80,6 +80,17 @@ pub(crate) enum DevCommand {
         #[command(flatten)]
         dir: DevDir,
     },
+    /// Change the delays between the regions of a fleet that was made with --round-trip, also while it runs.
+    RoundTrip {
+        /// The new round trip, such as 400ms.
+        #[arg(value_name = "TIME", value_parser = network::round_trip)]
+        time: Duration,
+        /// How far single delays differ from half of the round trip, in percent. [default: as before]
+        #[arg(long, value_name = "PERCENT", value_parser = network::percent)]
+        jitter: Option<u8>,
+        #[command(flatten)]
+        dir: DevDir,
+    },
     /// Stop everything that `up` started. The folder stays.
     Down {
         #[command(flatten)]
@@ -143,6 +154,9 @@ pub(crate) async fn run(out: Output, command: DevCommand) -> Outcome {
             up::up(out, &dir.dir, &wishes).await
         }
         DevCommand::Network { dir } => network::run(&Layout::open(&dir.dir)?).await,
+        DevCommand::RoundTrip { time, jitter, dir } => {
+            network::change(out, Layout::open(&dir.dir)?, time, jitter)
+        }
         DevCommand::Down { dir } => down(out, &Layout::open(&dir.dir)?),
         DevCommand::Status { dir } => status(out, &Layout::open(&dir.dir)?).await,
         DevCommand::Token { subject, dir, ttl, out: file, jkt } => {

@@ -27,10 +27,10 @@ impl Neighbours {
         DirBuilder::new().recursive(true).mode(0o700).create(&folder).ok()?;
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false).mode(0o600);
-        let mut list = options.open(folder.join("fleets")).ok()?;
+        let list = options.open(folder.join("fleets")).ok()?;
         list.lock().ok()?;
         let mut bytes = Vec::new();
-        Read::by_ref(&mut list).take(LONGEST).read_to_end(&mut bytes).ok()?;
+        (&list).take(LONGEST).read_to_end(&mut bytes).ok()?;
         let folders = bytes.split(|b| *b == 0).filter(|f| !f.is_empty());
         let folders = folders.map(|f| PathBuf::from(OsStr::from_bytes(f))).collect();
         Some(Self { list, folders })

@@ -1,11 +1,15 @@
 //! The network between the regions of a local fleet: one process in front of all vaults' peer addresses, which delays every byte as an ocean would.
 
 use std::fs;
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
 use bkv_net::{accept, until_signalled};
+use rustix::process::Signal as SignalNumber;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -13,6 +17,7 @@ use super::delay::{Delay, carry};
 use super::layout::Layout;
 use super::plan::NetworkPlan;
 use crate::exit::{Exit, Failure, Outcome};
+use crate::output::{Output, facts};
 use crate::signals::Handled;
 
 /// The longest round trip that a local fleet can have.
@@ -60,18 +65,18 @@ pub(crate) fn start(layout: &Layout) -> Outcome {
 /// The process: carries connections until SIGTERM.
 pub(crate) async fn run(layout: &Layout) -> Outcome {
     let Some(plan) = layout.plan.network else {
-        return Err(Failure::new(Exit::Config, "this fleet was made without --round-trip")
-            .remedy("Make another fleet in a folder of its own, with --dir and --round-trip."));
+        return Err(undelayed());
     };
-    let delay = Delay::of_round_trip(Duration::from_millis(plan.round_trip_ms), plan.jitter_percent);
     let _handled = Handled::new();
     let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
+    let (set, delay) = watch::channel(of(plan));
     let failed = |e: std::io::Error| Failure::new(Exit::Unexpected, format!("network: {e}"));
     for region in &layout.plan.regions {
         let Some(port) = region.network else { continue };
         let listener = TcpListener::bind(("127.0.0.1", port)).await.map_err(failed)?;
-        let target = region.peer;
+        let (target, delay) = (region.peer, delay.clone());
         let serve = move |(near, _)| {
+            let delay = delay.clone();
             Some(async move {
                 // It ends with the connection, and a vault that is away refuses it.
                 let _ = connect(near, target, delay).await;
@@ -79,13 +84,60 @@ pub(crate) async fn run(layout: &Layout) -> Outcome {
         };
         tasks.spawn(accept(listener, stop.clone(), tasks.clone(), serve));
     }
+    let hangup = signal(SignalKind::hangup()).map_err(failed)?;
+    tasks.spawn(stop.clone().run_until_cancelled_owned(follow_plan(layout.dir.clone(), hangup, set)));
     until_signalled(&stop, stop.cancelled()).await.map_err(failed)?;
     tasks.close();
     tasks.wait().await;
     Ok(())
 }
 
-async fn connect(near: TcpStream, target: u16, delay: Delay) -> std::io::Result<()> {
+fn of(plan: NetworkPlan) -> Delay {
+    Delay::of_round_trip(Duration::from_millis(plan.round_trip_ms), plan.jitter_percent)
+}
+
+/// At each SIGHUP it reads the plan again, and its delays hold from then on.
+async fn follow_plan(dir: PathBuf, mut hangup: Signal, set: watch::Sender<Delay>) {
+    while hangup.recv().await.is_some() {
+        match Layout::open(&dir).map(|layout| layout.plan.network) {
+            Ok(Some(plan)) => {
+                eprintln!("network: {plan}");
+                set.send_replace(of(plan));
+            }
+            Ok(None) => {}
+            Err(e) => eprintln!("network: the delays stay as they were: {e}"),
+        }
+    }
+}
+
+/// `bkv dev round-trip`: other delays for a fleet that was made with some.
+pub(crate) fn change(out: Output, mut layout: Layout, round_trip: Duration, jitter: Option<u8>) -> Outcome {
+    let Some(before) = layout.plan.network else { return Err(undelayed()) };
+    let jitter = jitter.unwrap_or(before.jitter_percent);
+    let Some(plan) = wished(Some(round_trip), Some(jitter))? else { return Err(undelayed()) };
+    let most = layout.plan.max_round_trip_ms;
+    if plan.longest_ms() > most {
+        let what = format!("{plan}: the vaults of this fleet reckon with at most {most} ms");
+        return Err(Failure::new(Exit::Config, what).remedy(
+            "Choose less, or make another fleet with --round-trip in a folder of its own, with --dir.",
+        ));
+    }
+    layout.plan.network = Some(plan);
+    layout.save()?;
+    let running = layout.network_process().signal(SignalNumber::HUP)?;
+    let when = if running { "from now on" } else { "from the next `bkv dev up` on" };
+    out.result(
+        &format!("Between the regions: {plan}, {when}"),
+        facts([("network", serde_json::json!(plan)), ("running", running.into())]),
+    )
+}
+
+fn undelayed() -> Failure {
+    Failure::new(Exit::Config, "this fleet was made without --round-trip")
+        .remedy("Make another fleet in a folder of its own, with --dir and --round-trip.")
+}
+
+async fn connect(near: TcpStream, target: u16, delay: watch::Receiver<Delay>) -> std::io::Result<()> {
     let far = TcpStream::connect(("127.0.0.1", target)).await?;
     near.set_nodelay(true)?;
     far.set_nodelay(true)?;

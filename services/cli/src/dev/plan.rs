@@ -19,8 +19,15 @@ pub(crate) struct Plan {
     /// The delays between its regions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub network: Option<NetworkPlan>,
+    /// The round trip in milliseconds that its vaults reckon with.
+    #[serde(default = "usual_round_trip")]
+    pub max_round_trip_ms: u64,
     /// The fleet was made: documents are installed and the shards are initialised.
     pub made: bool,
+}
+
+pub(crate) fn usual_round_trip() -> u64 {
+    vault::Network::default().max_round_trip_ms
 }
 
 impl Plan {
@@ -65,11 +72,14 @@ pub(crate) struct NetworkPlan {
 }
 
 impl NetworkPlan {
-    /// What the vaults reckon with: the longest single delay, within what their configuration takes.
-    pub(crate) fn reckoned_with(self) -> vault::Network {
-        let longest = self.round_trip_ms.saturating_mul(100 + u64::from(self.jitter_percent)) / 100;
-        let least = vault::Network::default().max_round_trip_ms;
-        vault::Network { max_round_trip_ms: longest.clamp(least, vault::LONGEST_ROUND_TRIP_MS) }
+    /// The longest round trip that its delays can add up to.
+    pub(crate) fn longest_ms(self) -> u64 {
+        self.round_trip_ms.saturating_mul(100 + u64::from(self.jitter_percent)) / 100
+    }
+
+    /// The round trip that the vaults of a new fleet reckon with: the longest, within what their configuration takes.
+    pub(crate) fn max_round_trip_ms(self) -> u64 {
+        self.longest_ms().clamp(usual_round_trip(), vault::LONGEST_ROUND_TRIP_MS)
     }
 }
 
