@@ -90,6 +90,11 @@ soak: needs ## A rooted leader's random lies against the rules, for HOURS (1), f
 fuzz: needs ## Fuzz the handlers by libFuzzer for MINUTES (10) per target; TARGETS="peers relay" for some of them
 	MINUTES=$(or $(MINUTES),10) scripts/fuzz.sh $(TARGETS)
 
+.PHONY: chaos
+chaos: needs ## Kill, pause, restart and move apart real vaults under load for SECONDS (1800); SEED repeats the faults of another run
+	$(CARGO) build -j$(JOBS) --workspace --bins
+	BKV_CHAOS_SECONDS=$(or $(SECONDS),1800) $(if $(SEED),BKV_CHAOS_SEED=$(SEED)) $(CARGO) test --workspace --test stack chaos:: -- --nocapture
+
 .PHONY: bench
 bench: needs ## Measure. Prints a table and writes target/bench/results.json
 	scripts/bench.sh

@@ -9,6 +9,7 @@ mod bad_configuration;
 mod bound_tokens;
 mod canary;
 mod ceremony;
+mod chaos;
 mod chatd_names;
 mod chatd_ports;
 mod client_addresses;
