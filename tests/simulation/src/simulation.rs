@@ -71,6 +71,8 @@ pub struct Options {
     pub bound: bool,
     /// How long a call into a token may take, milliseconds. The default is long, so that a busy machine does not look like a hung token.
     pub token_ms: Option<u64>,
+    /// One thread uses each token, and not two.
+    pub one_token_thread: bool,
     /// Seconds between purges of the log.
     pub snapshot_every_s: Option<u64>,
 }
@@ -84,6 +86,7 @@ impl Simulation {
         let roles = RoleCa::generate().unwrap();
         let issuer = DevIssuer::generate(ISSUER).unwrap();
         let mut machines = Vec::new();
+        let pool = if options.one_token_thread { 1 } else { 2 };
         for number in 0..3 {
             let folder = dir.join(format!("role-{number}"));
             std::fs::create_dir(&folder).unwrap();
@@ -91,7 +94,8 @@ impl Simulation {
             let files = roles.write_role(&folder, &name, Duration::from_hours(24)).unwrap();
             machines.push(Machine {
                 number,
-                token: machine::provision(dir.clone(), number, options.token_ms.unwrap_or(10_000)).await,
+                token: machine::provision(dir.clone(), number, pool, options.token_ms.unwrap_or(10_000))
+                    .await,
                 clock: crate::clock::TestClock::default(),
                 role: Identity::load(files).unwrap(),
                 root: root.clone(),

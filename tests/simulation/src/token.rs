@@ -34,10 +34,10 @@ fn label(i: usize) -> String {
     format!("vault-{i}")
 }
 
-/// The configuration of the ith token of this process.
-pub fn config(dir: &Path, i: usize, call_deadline_ms: u64) -> TokenConfig {
+/// The configuration of the ith token of this process, which is used by `pool` threads.
+pub fn config(dir: &Path, i: usize, pool: usize, call_deadline_ms: u64) -> TokenConfig {
     let mut config = TokenConfig::new(softhsm::DEBIAN_MODULE.into(), label(i), dir.join("pin"));
-    config.pool = 2;
+    config.pool = pool;
     config.call_deadline_ms = call_deadline_ms;
     config
 }
