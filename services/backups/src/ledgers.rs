@@ -11,6 +11,7 @@ use crate::format::ledger::{LEDGER_HEAD, Ledger, LedgerHead};
 use crate::format::names::LEDGER_COPIES;
 use crate::format::secret::Secret;
 use crate::format::{Folder, Hash, MAX_LEDGER, sealed, sha256};
+use crate::objects::write_object;
 use crate::vault::Named;
 
 /// Numbers and hashes of the ledgers that a listing shows, newest first. A listing may lag, and may show what was never written.
@@ -62,6 +63,25 @@ pub(crate) fn check(destination: &dyn Destination, folder: &Folder, named: Named
         }
     }
     Err(error)
+}
+
+/// Writes both copies of a ledger and reads them back.
+pub(crate) fn write(
+    destination: &dyn Destination,
+    folder: &Folder,
+    named: Named,
+    bytes: &[u8],
+) -> Result<()> {
+    for copy in LEDGER_COPIES {
+        let name = folder.ledger(named.counter, &named.hash, copy);
+        write_object(destination, &name, bytes)?;
+        match destination.read(&name, 0, 0..bytes.len() as u64 + 1) {
+            Ok(there) if sha256(&there) == named.hash => {}
+            Ok(_) | Err(Fault::NotFound) => return Err(Error::NotKept { object: name }),
+            Err(fault) => return Err(Error::at("read back", &name, fault)),
+        }
+    }
+    Ok(())
 }
 
 /// Reads and opens a ledger. None if no copy is there.

@@ -19,6 +19,7 @@ pub mod restore;
 pub mod single;
 mod source;
 mod state;
+pub mod take_back;
 mod vault;
 pub mod verify;
 mod writer;

@@ -9,12 +9,12 @@ use bkv_stream::BackupKey;
 use minicbor::bytes::ByteArray;
 
 use crate::clock::Clock;
-use crate::destination::{Destination, Fault};
+use crate::destination::Destination;
 use crate::error::{Error, Result};
 use crate::format::ledger::Ledger;
 use crate::format::names::LEDGER_COPIES;
 use crate::format::secret::Secret;
-use crate::format::{Folder, Tag, sha256};
+use crate::format::{Folder, Tag};
 use crate::ledgers;
 use crate::objects::write_object;
 use crate::state::{Next, State, StateFile};
@@ -185,15 +185,7 @@ impl<'a> Writer<'a> {
             self.state.next = Some(Next::new(named, v.clone()));
         }
         self.file.save(&self.state)?;
-        for copy in LEDGER_COPIES {
-            let name = self.folder.ledger(named.counter, &hash, copy);
-            write_object(self.outside.destination, &name, &bytes)?;
-            match self.outside.destination.read(&name, 0, 0..bytes.len() as u64 + 1) {
-                Ok(there) if sha256(&there) == hash => {}
-                Ok(_) | Err(Fault::NotFound) => return Err(Error::NotKept { object: name }),
-                Err(fault) => return Err(Error::at("read back", &name, fault)),
-            }
-        }
+        ledgers::write(self.outside.destination, &self.folder, named, &bytes)?;
         Ok((ledger, named))
     }
 

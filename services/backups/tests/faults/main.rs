@@ -6,6 +6,7 @@ mod common;
 mod ledgers;
 mod objects;
 mod prune;
+mod take_back;
 
 use bkv_backups::{Error, Which};
 use common::*;

@@ -28,6 +28,7 @@ mod saved;
 mod series_backup;
 mod series_restore;
 mod show;
+mod take_back;
 mod token_key;
 mod verify;
 mod writers;
@@ -155,6 +156,13 @@ pub(crate) enum Command {
     /// The vault keeps it for 7 more days. A backup by its device before then takes this back. After that only that device opens its backups, and an account has room for
     /// another writer. Nothing at the destination is deleted. Example: `bkv forget 1f0e9c2a`
     Forget(forget::Forget),
+    /// Take back the V of a writer that somebody else has replaced, and the generations that only it opens.
+    ///
+    /// Whoever has your key and a sign-in can replace V at the vault. Then no ledger opens any more, on any device but the writer's own. The vault keeps the V before it for 7 days:
+    /// `bkv writers` shows until when. In that time this command brings back all generations whose data is still at the destination, and keeps those that were made since. It
+    /// needs no state of the writer's device, whose next backup begins a new writer. It changes nothing if no generation comes back, as after a prune of your own, which has
+    /// deleted their data. Example: `bkv take-back /mnt/disk 1f0e9c2a`
+    TakeBack(take_back::TakeBack),
     /// Show the state of your key, as the vaults sign it over a fresh nonce.
     Status(Online),
     /// Change the password.
@@ -201,6 +209,7 @@ pub(crate) async fn run(cli: Cli) -> Outcome {
         Command::Verify(a) => verify::run(out, a).await,
         Command::Writers(a) => writers::run(out, &a).await,
         Command::Forget(a) => forget::run(out, a).await,
+        Command::TakeBack(a) => take_back::run(out, a).await,
         Command::Copy(a) => copy::run(out, a).await,
         Command::Prune(a) => prune::run(out, a).await,
         Command::Inspect { file } => inspect::inspect(out, &file),

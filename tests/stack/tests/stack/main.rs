@@ -35,3 +35,4 @@ mod security_lines;
 mod series;
 mod shutdown;
 mod state_folders;
+mod take_back;
