@@ -6,6 +6,9 @@ use bkv_stack_tests::chatd::metric;
 use bkv_stack_tests::{Fleet, RIGHT, wait};
 use serde_json::Value;
 
+use crate::no_majority::reported;
+
+const WRONG: &str = "a wrong password of some length";
 const SOON: Duration = Duration::from_secs(30);
 
 /// The region that leads the only shard.
@@ -38,7 +41,7 @@ fn s23_across_an_ocean_people_are_served_also_without_a_leader_or_a_region() {
     for device in ["second", "third", "fourth"] {
         alice.recover(device, RIGHT).expect(0);
     }
-    alice.recover("guesses", "a wrong password of some length").expect(10);
+    alice.recover("guesses", WRONG).expect(10);
     assert_eq!(elections(&fleet), before, "an election without a loss");
     let killed = leader(&fleet);
     fleet.region("kill", &killed);
@@ -92,4 +95,51 @@ fn connections_that_are_cut_come_back() {
     alice.run(&["recover", "--yes", "--timeout", "2"], "cut", Some(RIGHT)).expect(69);
     fleet.dev(&["up"], &[]).expect(0);
     alice.recover("back", RIGHT).expect(0);
+}
+
+/// S09, S23: the stories that other tests tell of a fleet in one place hold at each distance too. The fleet moves apart while it runs.
+#[test]
+fn s09_s23_the_stories_of_one_place_hold_at_each_distance() {
+    let fleet = Fleet::with(&["--round-trip", "400ms", "--shards", "1", "--no-postgres"]);
+    for time in ["100ms", "250ms", "400ms"] {
+        fleet.dev(&["round-trip", time], &[]).expect(0);
+        let name = |what: &str| format!("{what} at {time}");
+        let alice = fleet.registered(&format!("alice-{time}"));
+        alice.recover(&name("second"), RIGHT).expect(0);
+
+        // Attempts, also across the loss of the leader and of a follower.
+        let lead = leader(&fleet);
+        alice.recover("guesses", WRONG).expect(10);
+        fleet.region("kill", &lead);
+        alice.recover("guesses", WRONG).expect(10);
+        assert_eq!(alice.tries_left(), 8, "{time}");
+        fleet.start(&lead);
+        let lead = leader(&fleet);
+        let others: Vec<String> = fleet.regions().into_iter().filter(|r| *r != lead).collect();
+        fleet.region("pause", &others[0]);
+        alice.recover("guesses", WRONG).expect(10);
+        assert_eq!(alice.tries_left(), 7, "{time}");
+        alice.recover(&name("without a region"), RIGHT).expect(0);
+
+        // No majority: the try is either not spent, or reported.
+        fleet.region("pause", &others[1]);
+        let answer = alice.run(&["recover", "--yes", "--timeout", "8"], "alone", Some(WRONG)).expect(69);
+        for region in &others {
+            fleet.region("resume", region);
+        }
+        fleet.wait_ready(3);
+        let (none, perhaps) = reported(&answer);
+        assert_ne!(none, perhaps, "{time}: {answer:?}");
+        let left = alice.tries_left();
+        assert!(left == 10 || (perhaps && left == 9), "{time}: {left} left, {answer:?}");
+        alice.recover(&name("again"), RIGHT).expect(0);
+        assert_eq!(alice.tries_left(), 10, "{time}");
+    }
+    // A whole budget at the longest distance.
+    let mallory = fleet.registered("mallory");
+    for left in (1..10).rev() {
+        assert_eq!(mallory.recover("thief", WRONG).expect(10).json["tries_left"], left);
+    }
+    mallory.recover("thief", WRONG).expect(12);
+    mallory.recover("owner", RIGHT).expect(12);
 }

@@ -29,7 +29,7 @@ fn failures(alice: &Account<'_>) -> u64 {
 }
 
 /// Whether the message reports that no try was spent, and whether it reports that one may have been.
-fn reported(a: &Answer) -> (bool, bool) {
+pub(crate) fn reported(a: &Answer) -> (bool, bool) {
     let remedy = a.json["remedy"].as_str().unwrap();
     (
         remedy.contains("No try was spent"),
