@@ -7,6 +7,8 @@ have_file() { compgen -G "$1" >/dev/null; }
 have_file '/usr/lib/softhsm/libsofthsm2.so'          || missing+=(softhsm2)
 have_file '/usr/lib/postgresql/*/bin/postgres'       || missing+=(postgresql)
 have_file '/usr/include/openssl/ssl.h'               || missing+=(libssl-dev)
+have_file '/usr/sbin/apache2'                        || missing+=(apache2-bin)
+command -v openssl >/dev/null                        || missing+=(openssl)
 have_file '/usr/lib/llvm-*/lib/libclang.so*'         || missing+=(libclang-dev)
 command -v cc >/dev/null                             || missing+=(build-essential)
 command -v cmake >/dev/null                          || missing+=(cmake)
