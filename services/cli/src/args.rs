@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use crate::backups::Remote;
 use crate::secret_input::descriptor;
 
 /// How to reach the vault as whom.
@@ -37,6 +38,8 @@ pub(crate) struct MaybeOnline {
     /// Give up reaching the vault after this many seconds.
     #[arg(long, default_value_t = 30, value_name = "SECONDS")]
     pub timeout: u64,
+    #[command(flatten, next_help_heading = "S3 and WebDAV")]
+    pub remote: Remote,
 }
 
 /// What this device remembers.

@@ -3,7 +3,7 @@
 
 use std::fs::File;
 use std::io::Write as _;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use parking_lot::{Mutex, MutexGuard};
@@ -18,6 +18,7 @@ use crate::output::Output;
 const PATIENCE: Duration = Duration::from_secs(1);
 
 static HANDLED: AtomicUsize = AtomicUsize::new(0);
+static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 static QUESTION: Mutex<Option<Question>> = parking_lot::const_mutex(None);
 
 /// While it exists, the command ends in order after a signal.
@@ -32,6 +33,7 @@ impl Handled {
 
     /// The command has got its signal and ends. [`watch`] may see the same signal only now, and must leave the last words to the command.
     pub(crate) fn for_good(self) {
+        INTERRUPTED.store(true, Ordering::SeqCst);
         std::mem::forget(self);
     }
 }
@@ -40,6 +42,11 @@ impl Drop for Handled {
     fn drop(&mut self) {
         HANDLED.fetch_sub(1, Ordering::SeqCst);
     }
+}
+
+/// True once a command that ends in order has got its signal: calls to a server that wait end now.
+pub(crate) fn is_interrupted() -> bool {
+    INTERRUPTED.load(Ordering::SeqCst)
 }
 
 /// A question that blocks a thread, with the terminal's settings from before if its echo is off.

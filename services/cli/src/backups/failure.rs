@@ -13,6 +13,7 @@ fn reads(doing: &str) -> bool {
 
 fn of_fault(doing: &str, fault: &Fault) -> Exit {
     match fault {
+        Fault::Unavailable(_) if crate::signals::is_interrupted() => Exit::Interrupted,
         Fault::Unavailable(_) => Exit::Unavailable,
         Fault::NotFound => Exit::Damaged,
         Fault::Denied(_) | Fault::Other(_) if reads(doing) => Exit::NoInput,
@@ -89,8 +90,18 @@ impl From<Error> for Failure {
     }
 }
 
+/// A fault of the first call, which has no object. `exit` is the code if the place can't be used.
+pub(super) fn at_place(fault: &Fault, exit: Exit) -> Failure {
+    let exit = if matches!(fault, Fault::Unavailable(_)) { of_fault("open", fault) } else { exit };
+    let text = format!("the destination can't be used: {fault}");
+    match text.split_once("; ") {
+        Some((message, remedy)) => Failure::new(exit, message).remedy(sentence(remedy)),
+        None => Failure::new(exit, text),
+    }
+}
+
 /// A remedy as a sentence of its own.
-fn sentence(text: &str) -> String {
+pub(super) fn sentence(text: &str) -> String {
     let mut letters = text.chars();
     let first: String = letters.next().map(|c| c.to_uppercase().collect()).unwrap_or_default();
     let end = if text.ends_with(['.', '?', '!']) { "" } else { "." };

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use bkv_backups::format::Tag;
 
+use super::Place;
 use crate::exit::{Exit, Failure, Outcome};
 
 /// What lies at a path.
@@ -48,6 +49,17 @@ impl Forms {
         forms.files.sort_unstable();
         forms.accounts.sort_unstable();
         Ok(forms)
+    }
+
+    /// The same of a destination. A server has series only: single files are not sent there.
+    pub(crate) fn of(place: &Place) -> Outcome<Self> {
+        if let Some(path) = place.path() {
+            return Self::at(path);
+        }
+        let folders = place.destination().folders("");
+        let mut accounts = folders.map_err(|fault| super::failure::at_place(&fault, Exit::NoInput))?;
+        accounts.retain(|name| is_account(name));
+        Ok(Self { accounts, ..Self::default() })
     }
 
     /// True if this account has series here.

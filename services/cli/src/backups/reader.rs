@@ -7,7 +7,7 @@ use bkv_backups::{Access, Error, Expected, Library};
 use bkv_client::BackupKey;
 use serde_json::Value;
 
-use super::{AccountVault, Forms, Place, Writers, writer};
+use super::{AccountVault, Forms, Place, Remote, Writers, writer};
 use crate::args::MaybeOnline;
 use crate::commands::connection::ASK;
 use crate::device::{DeviceState, Kept, Mode};
@@ -72,7 +72,7 @@ impl Reader {
     ) -> Outcome<Self> {
         let device = DeviceState::open(&online.device)?;
         let kept = device.require()?;
-        let mut reader = Self::of_device(out, &device, &kept, from)?;
+        let mut reader = Self::of_device(out, &device, &kept, from, &online.remote)?;
         if let Some(known) = known {
             reader.learn(known);
             return Ok(reader);
@@ -94,10 +94,16 @@ impl Reader {
         Ok(reader)
     }
 
-    fn of_device(out: Output, device: &DeviceState, kept: &Kept, from: &Path) -> Outcome<Self> {
+    fn of_device(
+        out: Output,
+        device: &DeviceState,
+        kept: &Kept,
+        from: &Path,
+        remote: &Remote,
+    ) -> Outcome<Self> {
         let tag = super::tag(kept)?;
-        let place = Place::open(from, Exit::NoInput)?;
-        let forms = Forms::at(&place.path)?;
+        let place = Place::open(from, remote, Exit::NoInput)?;
+        let forms = Forms::of(&place)?;
         match forms.beside(from) {
             Some(beside) if forms.has(&tag) => out.warning(&beside),
             Some(beside) if forms.accounts.is_empty() => {
@@ -131,8 +137,9 @@ impl Reader {
 
     /// The vault also knows the writers of other destinations.
     fn learn(&mut self, known: Vec<Expected>) {
+        let there = self.place.writers(&self.tag);
         let is_here =
-            |known: &Expected| self.own.contains(&known.writer) || self.place.has(&self.tag, &known.writer);
+            |known: &Expected| self.own.contains(&known.writer) || there.contains(&hex::encode(known.writer));
         let (here, elsewhere): (Vec<Expected>, Vec<Expected>) = known.into_iter().partition(is_here);
         let ids = elsewhere.into_iter().map(|known| known.writer);
         self.not_here = ids.filter(|id| !self.of_device.contains(id)).collect();
@@ -141,10 +148,8 @@ impl Reader {
 
     /// True if a writer is here that this device has no state of.
     fn needs_v(&self) -> bool {
-        let entries =
-            std::fs::read_dir(self.place.path.join(self.tag.folder())).into_iter().flatten().flatten();
         let own: Vec<String> = self.own.iter().map(hex::encode).collect();
-        entries.map(|entry| entry.file_name()).any(|name| !own.iter().any(|own| name == own.as_str()))
+        self.place.writers(&self.tag).iter().any(|writer| !own.contains(writer))
     }
 
     /// The writers that the vault names and that have nothing here, as a fact for programs. People are warned of them: who can write to the destination can have removed a folder.
@@ -161,7 +166,7 @@ impl Reader {
     }
 
     pub(crate) fn access(&self) -> Access<'_> {
-        Access { destination: &self.place.folder, key: &self.key, tag: self.tag }
+        Access { destination: self.place.destination(), key: &self.key, tag: self.tag }
     }
 
     /// True for a writer of this device.

@@ -142,7 +142,7 @@ pub(crate) fn host() -> String {
 /// What is never part of a backup: this device's state, which holds the key and whose copy would make a twin, and the backups at the destination. Other files in the
 /// destination's folder are no backups and are kept.
 pub(crate) fn own_places(state: &Path, place: &Place) -> Vec<Identity> {
-    let entries = fs::read_dir(&place.path).into_iter().flatten().flatten();
+    let entries = place.path().map(fs::read_dir).into_iter().flatten().flatten().flatten();
     let is_single =
         |name: &str| Path::new(name.trim_end_matches(".partial")).extension().is_some_and(|end| end == "bkv");
     let is_backup = |name: &str| is_account(name) || is_single(name);

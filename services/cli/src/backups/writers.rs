@@ -3,9 +3,7 @@
 //! A destination that was moved, such as a disk under another mount point, keeps its writer. One that was copied gets a new writer: two histories of one
 //! writer would contradict each other.
 
-use std::ffi::OsStr;
 use std::fs;
-use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
@@ -43,8 +41,7 @@ impl Writers {
     }
 
     fn folder(&self, place: &Place) -> PathBuf {
-        let hash =
-            tagged("bkv/writer-place/1", &[self.tag.folder().as_bytes(), place.path.as_os_str().as_bytes()]);
+        let hash = tagged("bkv/writer-place/1", &[self.tag.folder().as_bytes(), place.identity()]);
         let hash: String = hex::encode(hash.0).chars().take(32).collect();
         self.root.join(format!("{}-{hash}", self.key))
     }
@@ -65,11 +62,12 @@ impl Writers {
     /// The states of this device whose writers have backups at this place.
     pub(crate) fn here(&self, place: &Place) -> Outcome<Vec<State>> {
         let own = self.folder(place);
+        let there = place.writers(&self.tag);
         let mut states = Vec::new();
         for folder in self.all() {
             let Some(state) = StateFile::peek(&folder.join(STATE))? else { continue };
             // Of the writer of this place it is known that it must be here.
-            if folder == own || self.lies_at(&state, &place.path) {
+            if folder == own || there.contains(&hex::encode(state.writer)) {
                 states.push(state);
             }
         }
@@ -101,7 +99,7 @@ impl Writers {
             }
         }
         let named = folder.join(PLACE);
-        bkv_files::replace(&named, place.path.as_os_str().as_bytes(), bkv_files::Mode::Private)
+        bkv_files::replace(&named, place.identity(), bkv_files::Mode::Private)
             .map_err(|e| failed("write", &named, &e))?;
         Ok(folder.join(STATE))
     }
@@ -120,8 +118,9 @@ impl Writers {
             else {
                 continue;
             };
-            let before = Path::new(OsStr::from_bytes(&before));
-            if self.lies_at(&state, &place.path) && !self.lies_at(&state, before) {
+            // What lay on a server may still be there. Then this is a copy, which gets a new writer.
+            let Some(before) = Place::before(&before) else { continue };
+            if place.has(&self.tag, &state.writer) && !self.lies_at(&state, &before) {
                 return Ok(Some(folder));
             }
         }
@@ -154,16 +153,21 @@ mod tests {
 
     use super::*;
     use crate::args::Device;
+    use crate::backups::Remote;
     use crate::device::Mode;
 
     fn kept(key: u8) -> Kept {
         Kept::new(Mode::Digits, &BackupKey::from_bytes(&[key; 32]), &[1; 32], &[0; 32], [3; 16])
     }
 
+    fn open(path: &Path) -> Place {
+        Place::open(path, &Remote::default(), Exit::NoInput).unwrap()
+    }
+
     /// A writer with backups in a new folder.
     fn writer(writers: &Writers, place: &Path) -> State {
         fs::create_dir(place).unwrap();
-        let file = writers.state_file(&Place::open(place, Exit::NoInput).unwrap()).unwrap();
+        let file = writers.state_file(&open(place)).unwrap();
         let state = State::new(false).unwrap();
         StateFile::lock(&file, false).unwrap().save(&state).unwrap();
         fs::create_dir_all(place.join(writers.tag.folder()).join(hex::encode(state.writer))).unwrap();
@@ -178,7 +182,6 @@ mod tests {
         let writers = Writers::of(&device, &kept(7), tag).unwrap();
         let (one, two, copy) = (dir.path().join("one"), dir.path().join("two"), dir.path().join("copy"));
         let state = writer(&writers, &one);
-        let open = |path: &Path| Place::open(path, Exit::NoInput).unwrap();
         let ids = |place: &Path| -> Vec<_> {
             writers.here(&open(place)).unwrap().iter().map(|state| state.writer).collect()
         };

@@ -15,7 +15,7 @@ use crate::progress::bytes;
 
 #[derive(Debug, Args)]
 pub(crate) struct Backups {
-    /// Folder with backups.
+    /// Folder with backups, or the address of one: `s3://BUCKET/PREFIX`, `webdavs://HOST/PATH`.
     pub from: PathBuf,
     /// Only the series of this name.
     #[arg(long, value_name = "LABEL")]
@@ -149,7 +149,7 @@ pub(crate) async fn run(out: Output, a: &Backups) -> Outcome {
         first.get_or_insert(Failure { message, ..failure });
     }
     let facts = facts([
-        ("destination", reader.place.path.display().to_string().into()),
+        ("destination", reader.place.shown().into()),
         ("writers", writers.into()),
         ("unreadable", unreadable.into()),
         ("not_here", reader.not_here(out)),

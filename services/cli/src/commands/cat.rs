@@ -17,7 +17,7 @@ use crate::output::Output;
 
 #[derive(Debug, Args)]
 pub(crate) struct Cat {
-    /// Folder with backups.
+    /// Folder with backups, or the address of one: `s3://BUCKET/PREFIX`, `webdavs://HOST/PATH`.
     pub from: PathBuf,
     /// Path of the file, as `bkv ls` shows it. A generation that is a stream of bytes has none.
     pub path: Option<OsString>,

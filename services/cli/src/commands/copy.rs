@@ -18,10 +18,10 @@ use crate::words::count;
 
 #[derive(Debug, Args)]
 pub(crate) struct CopyArgs {
-    /// Folder with backups.
+    /// Folder with backups, or the address of one: `s3://BUCKET/PREFIX`, `webdavs://HOST/PATH`.
     pub from: PathBuf,
-    /// Folder that gets the copy.
-    #[arg(long, value_name = "DIR")]
+    /// Folder or address that gets the copy. The options of S3 hold for both.
+    #[arg(long, value_name = "DEST")]
     pub to: PathBuf,
     /// Only the backups of this device, by the first digits of its writer. [default: those of all devices]
     #[arg(long, value_name = "ID")]
@@ -78,10 +78,10 @@ struct Done {
 }
 
 /// Opens the second destination. A copy beside the original protects from nothing.
-fn second(reader: &Reader, to: &std::path::Path) -> Outcome<Place> {
-    let place = Place::open(to, Exit::CantCreate)?;
-    if place.path == reader.place.path {
-        return Err(Failure::new(Exit::Usage, "both destinations are the same folder")
+fn second(reader: &Reader, a: &CopyArgs) -> Outcome<Place> {
+    let place = Place::open(&a.to, &a.online.remote, Exit::CantCreate)?;
+    if place.identity() == reader.place.identity() {
+        return Err(Failure::new(Exit::Usage, "both destinations are the same")
             .remedy("Name another folder with --to, best on another disk or service."));
     }
     Ok(place)
@@ -102,7 +102,7 @@ fn run_all(out: Output, a: &CopyArgs, reader: &Reader, to: &Place, cancel: &Canc
         }
         let progress = Progress::new(out, "Copying", None);
         let control = Control { progress: &progress, cancel };
-        let copied = copy(reader.access(), history, &to.folder, control);
+        let copied = copy(reader.access(), history, to.destination(), control);
         progress.end();
         all.push(One { writer: hex::encode(history.writer), kept: kept(history), copied: copied? });
     }
@@ -117,9 +117,9 @@ fn kept(history: &History) -> u64 {
 
 pub(crate) async fn run(out: Output, a: CopyArgs) -> Outcome {
     let reader = Reader::open(out, &a.online, &a.from).await?;
-    let to = second(&reader, &a.to)?;
+    let to = second(&reader, &a)?;
     let not_here = reader.not_here(out);
-    let shown = to.path.display().to_string();
+    let shown = to.shown();
     let done = cancellable(move |cancel| run_all(out, &a, &reader, &to, cancel)).await??;
     tell(out, &done, shown, not_here)
 }

@@ -17,7 +17,7 @@ use crate::words::count;
 
 #[derive(Debug, Args)]
 pub(crate) struct Diff {
-    /// Folder with backups.
+    /// Folder with backups, or the address of one: `s3://BUCKET/PREFIX`, `webdavs://HOST/PATH`.
     pub from: PathBuf,
     /// The earlier generation.
     #[arg(value_name = "A", value_parser = number)]

@@ -19,7 +19,7 @@ use crate::progress::bytes;
 
 #[derive(Debug, Args)]
 pub(crate) struct Find {
-    /// Folder with backups.
+    /// Folder with backups, or the address of one: `s3://BUCKET/PREFIX`, `webdavs://HOST/PATH`.
     pub from: PathBuf,
     /// What to look for: `*.pdf` by name, `letters/*.txt` by the end of the path, `/top` from the top.
     #[arg(required = true)]

@@ -16,7 +16,7 @@ use crate::output::{Output, facts};
 
 #[derive(Debug, Args)]
 pub(crate) struct Ls {
-    /// Folder with backups.
+    /// Folder with backups, or the address of one: `s3://BUCKET/PREFIX`, `webdavs://HOST/PATH`.
     pub from: PathBuf,
     /// Only these paths and what is below them.
     pub path: Vec<OsString>,

@@ -24,7 +24,7 @@ use crate::words::count;
 
 #[derive(Debug, Args)]
 pub(crate) struct Prune {
-    /// Folder with backups.
+    /// Folder with backups, or the address of one: `s3://BUCKET/PREFIX`, `webdavs://HOST/PATH`.
     pub from: PathBuf,
     /// Only the series of this name. [default: each series of this device]
     #[arg(long, value_name = "LABEL")]
@@ -129,14 +129,14 @@ impl Job {
     fn run(&self, cancel: &Cancel) -> Outcome<Done> {
         let control = Control { progress: &(), cancel };
         let Some(state) = self.writers.known(&self.place)? else {
-            let what = format!("this device has made no backups in {}", self.place.path.display());
+            let what = format!("this device has made no backups in {}", self.place.shown());
             return Err(Failure::new(Exit::NoInput, what).remedy(
                 "A device prunes only its own backups, and no copy. `bkv backups` shows whose they are.",
             ));
         };
         let lock = StateFile::lock(&state, self.a.wait_lock)?;
         let outside = Outside {
-            destination: &self.place.folder,
+            destination: self.place.destination(),
             vault: &self.vault,
             clock: &SystemClock,
             key: &self.key,
@@ -215,7 +215,7 @@ pub(crate) async fn run(out: Output, a: Prune) -> Outcome {
     let device = DeviceState::open_for_writing(&a.online.device)?;
     let kept = device.require()?;
     let tag = tag(&kept)?;
-    let place = Place::open(&a.from, Exit::NoInput)?;
+    let place = Place::open(&a.from, &a.online.remote, Exit::NoInput)?;
     let (undoing, dry) = (a.undo, a.dry_run);
     if !undoing && a.keep.policy() == Policy::default() {
         return Err(Failure::new(Exit::Usage, "no rule says what to keep")

@@ -41,8 +41,8 @@ pub(crate) struct Backup {
     /// Folder to back up. Several make one series, which then needs --name.
     #[arg(required = true)]
     pub source: Vec<PathBuf>,
-    /// Folder to put the backup into.
-    #[arg(long, value_name = "DIR")]
+    /// Folder to put the backup into, or `s3://BUCKET/PREFIX` or `webdavs://HOST/PATH` for a series.
+    #[arg(long, value_name = "DEST")]
     pub to: PathBuf,
     /// Name of the backup series. [default: of a series, the device's name and the source's path; of a file, the source's name]
     #[arg(long)]
@@ -122,6 +122,12 @@ pub(crate) async fn run(out: Output, a: Backup) -> Outcome {
             "Leave --form file away, or that option.",
         );
     }
+    if Place::is_elsewhere(&a.to)? {
+        return usage(
+            "a single file goes to a folder of this machine",
+            "Leave --form file away: a server takes series.",
+        );
+    }
     let [source] = a.source.as_slice() else {
         return usage("a single file holds one folder", "Name one folder, or leave --form file away.");
     };
@@ -196,7 +202,7 @@ async fn make(out: Output, a: Backup) -> Outcome {
         None => default_label(&sources)?,
     };
     let excluded = Excluded::read(&a.series.exclude)?;
-    let place = Place::open(&a.to, Exit::CantCreate)?;
+    let place = Place::open(&a.to, &a.online.remote, Exit::CantCreate)?;
     let tag = tag(&kept)?;
     if !a.series.dry_run {
         place.make(&tag)?;
@@ -214,15 +220,18 @@ async fn make(out: Output, a: Backup) -> Outcome {
         excluded,
         options: a.series,
     };
-    let to = job.place.path.clone();
+    let to = job.place.shown();
+    let folder = job.place.path().map(std::path::Path::to_owned);
     let dry = job.options.dry_run;
     let made = cancellable(move |cancel| job.run(cancel)).await?;
     let made = made.map_err(|failure| match failure.exit {
         Exit::Interrupted => failure.remedy(INTERRUPTED),
         _ => failure,
     })?;
-    if made.report.manifest.number == 1 {
-        tell_of_files(out, &to);
+    if made.report.manifest.number == 1
+        && let Some(folder) = &folder
+    {
+        tell_of_files(out, folder);
     }
     tell(out, &made, &to, dry)
 }
@@ -231,10 +240,10 @@ impl Job {
     fn run(&self, cancel: &Cancel) -> Outcome<Made> {
         let state = self.writers.state_file(&self.place)?;
         if !self.options.dry_run {
-            return self.write(&self.place.folder, &self.vault, &state, cancel);
+            return self.write(self.place.destination(), &self.vault, &state, cancel);
         }
         let copy = DryState::copy(&state)?;
-        self.write(&DryPlace::new(&self.place.folder), &DryVault(&self.vault), &copy.file(), cancel)
+        self.write(&DryPlace::new(self.place.destination()), &DryVault(&self.vault), &copy.file(), cancel)
     }
 
     fn write(
@@ -389,10 +398,10 @@ fn unnamed(out: Output, made: &Made) -> Option<Failure> {
     None
 }
 
-fn made_facts(made: &Made, to: &std::path::Path, dry: bool) -> Map<String, Value> {
+fn made_facts(made: &Made, to: &str, dry: bool) -> Map<String, Value> {
     let Report { manifest, left_out, began_anew, naming, .. } = &made.report;
     facts([
-        ("destination", to.display().to_string().into()),
+        ("destination", to.into()),
         ("writer", made.writer.clone().into()),
         ("series", manifest.label.clone().into()),
         ("generation", manifest.number.into()),
@@ -411,7 +420,7 @@ fn made_facts(made: &Made, to: &std::path::Path, dry: bool) -> Map<String, Value
     ])
 }
 
-fn tell(out: Output, made: &Made, to: &std::path::Path, dry: bool) -> Outcome {
+fn tell(out: Output, made: &Made, to: &str, dry: bool) -> Outcome {
     let Report { manifest, left_out, began_anew, .. } = &made.report;
     for (path, why) in left_out {
         out.note(&format!("left out: {}: {}", path.display(), reason(*why)));
@@ -432,7 +441,7 @@ fn tell(out: Output, made: &Made, to: &std::path::Path, dry: bool) -> Outcome {
     let text = if dry {
         format!("{what}: this would be generation {} of '{label}'. Nothing was written.", manifest.number)
     } else {
-        format!("{what}: generation {} of '{label}' in {}", manifest.number, to.display())
+        format!("{what}: generation {} of '{label}' in {}", manifest.number, to)
     };
     let facts = made_facts(made, to, dry);
     let unnamed = unnamed(out, made);

@@ -29,7 +29,7 @@ const IN_FLIGHT: usize = 4;
 
 #[derive(Debug, Args)]
 pub(crate) struct Restore {
-    /// A folder with backups, or a `.bkv` file. From a folder with single files the newest of this account and key is taken; the command lists the others.
+    /// A folder with backups, the address of a server's, or a `.bkv` file. From a folder with single files the newest of this account and key is taken; the command lists the others.
     pub from: PathBuf,
     /// Where to write the restored folder. Of a single file it must not exist yet, of a series it may be an empty folder.
     #[arg(long, value_name = "PATH")]
@@ -71,7 +71,17 @@ impl Restore {
 }
 
 pub(crate) async fn run(out: Output, a: Restore) -> Outcome {
-    let forms = Forms::at(&a.from)?;
+    let forms = if Place::is_elsewhere(&a.from)? {
+        let place = Place::open(&a.from, &a.online.remote, Exit::NoInput)?;
+        let forms = Forms::of(&place)?;
+        if forms.accounts.is_empty() {
+            return Err(Failure::new(Exit::NoInput, format!("{} has no backups", place.shown()))
+                .remedy("Check the address, the endpoint and the credentials. Nothing was written, and no try was spent."));
+        }
+        forms
+    } else {
+        Forms::at(&a.from)?
+    };
     let device = DeviceState::open(&a.online.device)?;
     let kept = device.load()?;
     match &kept {
@@ -81,7 +91,7 @@ pub(crate) async fn run(out: Output, a: Restore) -> Outcome {
         }
         None if is_by_password(&forms, &a).await? => {
             let patterns = checked(out, &a)?;
-            let place = Place::open(&a.from, Exit::NoInput)?;
+            let place = Place::open(&a.from, &a.online.remote, Exit::NoInput)?;
             let (recovered, ..) =
                 restore::recover(out, &a, |status, lineage| is_here(&forms, &place, status, lineage)).await?;
             let known = recovered.writers.as_deref().map(expected);
@@ -122,7 +132,7 @@ fn checked(out: Output, a: &Restore) -> Outcome<Patterns> {
 /// The folders' names show whose series are here, so this costs no try. Under a password only a writer that the vault names opens on a new device.
 fn is_here(forms: &Forms, place: &Place, status: &Status, lineage: &Lineage) -> Outcome {
     let tag = Tag::new(&lineage.0, &status.account.0);
-    let from = place.path.display();
+    let from = place.shown();
     let refused = |what: String, remedy: &str| {
         Err(Failure::new(Exit::NoInput, what)
             .remedy(format!("{remedy} Nothing was written, and no try was spent.")))

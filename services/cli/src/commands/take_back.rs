@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::interrupt::cancellable;
 use super::writers::Known;
 use crate::args::{MaybeOnline, Online};
-use crate::backups::{AccountVault, Place, expected, name, tag, writer};
+use crate::backups::{AccountVault, Place, Remote, expected, name, tag, writer};
 use crate::device::DeviceState;
 use crate::exit::{Exit, Failure, Outcome};
 use crate::output::{Output, facts};
@@ -19,12 +19,14 @@ use crate::words::{count, time};
 
 #[derive(Debug, Args)]
 pub(crate) struct TakeBack {
-    /// Folder with the writer's backups.
+    /// Folder with the writer's backups, or the address of one.
     pub from: PathBuf,
     /// The writer, by the first digits of its id. `bkv writers` lists them, and until when the V before is kept.
     pub writer: String,
     #[command(flatten)]
     pub online: Online,
+    #[command(flatten, next_help_heading = "S3 and WebDAV")]
+    pub remote: Remote,
 }
 
 fn secret(v: &Secret32) -> Secret {
@@ -58,14 +60,14 @@ fn kept(known: &Known, digits: &str) -> Outcome<(Expected, Secret, u64)> {
 pub(crate) async fn run(out: Output, a: TakeBack) -> Outcome {
     let known = Known::open(&a.online).await?;
     let (expected, before, until) = kept(&known, &a.writer)?;
-    let place = Place::open(&a.from, Exit::NoInput)?;
+    let place = Place::open(&a.from, &a.remote, Exit::NoInput)?;
     let (key, tag) = (known.key()?, tag(&known.kept)?);
     let Online { fleet, token, device, timeout } = a.online;
-    let online = MaybeOnline { fleet: Some(fleet), token: Some(token), device, timeout };
+    let online = MaybeOnline { fleet: Some(fleet), token: Some(token), device, timeout, remote: a.remote };
     let vault = AccountVault::open(&online, &DeviceState::open(&online.device)?, &known.kept).await?;
     let id = expected.writer;
     let taken = cancellable(move |_| {
-        let access = Access { destination: &place.folder, key: &key, tag };
+        let access = Access { destination: place.destination(), key: &key, tag };
         take_back(access, &vault, &SystemClock, &expected, &before)
     });
     let TakenBack { back, lost } = taken.await??;

@@ -21,7 +21,7 @@ use crate::words::count;
 
 #[derive(Debug, Args)]
 pub(crate) struct Verify {
-    /// Folder with backups.
+    /// Folder with backups, or the address of one: `s3://BUCKET/PREFIX`, `webdavs://HOST/PATH`.
     pub from: PathBuf,
     #[command(flatten)]
     pub which: WhichGeneration,

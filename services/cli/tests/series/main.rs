@@ -4,5 +4,6 @@
 mod contents;
 mod devices;
 mod history;
+mod servers;
 mod upkeep;
 mod world;
