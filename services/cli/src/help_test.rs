@@ -43,7 +43,7 @@ fn s37_no_argument_takes_a_secret() {
     for (of, arg) in found {
         let id = arg.get_id().as_str();
         if !arg.get_action().takes_values()
-            || !["password", "key", "token", "pin", "secret"].iter().any(|w| id.contains(w))
+            || !["password", "key", "token", "pin", "secret", "credentials"].iter().any(|w| id.contains(w))
         {
             continue;
         }

@@ -3,9 +3,11 @@
 
 mod disk;
 mod process;
+mod relay;
 mod s3;
 mod webdav;
 
 pub use disk::SmallDisk;
+pub use relay::{Fails, Relay};
 pub use s3::S3;
 pub use webdav::{Tls, WebDav};

@@ -13,7 +13,6 @@ fn reads(doing: &str) -> bool {
 
 fn of_fault(doing: &str, fault: &Fault) -> Exit {
     match fault {
-        Fault::Unavailable(_) if crate::signals::is_interrupted() => Exit::Interrupted,
         Fault::Unavailable(_) => Exit::Unavailable,
         Fault::NotFound => Exit::Damaged,
         Fault::Denied(_) | Fault::Other(_) if reads(doing) => Exit::NoInput,
@@ -55,6 +54,13 @@ fn exit(error: &Error) -> Exit {
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
+        let error = match error {
+            // A signal has ended a call that waited for a server.
+            Error::Destination { fault: Fault::Unavailable(_), .. } if crate::signals::is_interrupted() => {
+                Error::Cancelled
+            }
+            other => other,
+        };
         let exit = exit(&error);
         let text = error.to_report_string();
         let failure = match text.split_once("; ") {

@@ -1,17 +1,14 @@
 //! Servers that refuse, stop, are full, or lose an answer.
 
 use std::fs;
-use std::io::{Read as _, Write as _};
-use std::net::{Shutdown, TcpListener, TcpStream};
+use std::net::TcpListener;
 use std::process::Command;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use bkv_backups::destination::{Destination, Fault};
 use bkv_backups::{Error, Which};
 use bkv_destinations::{Cloud, Settings};
-use bkv_test_servers::{S3, SmallDisk, Tls, WebDav};
+use bkv_test_servers::{Fails, Relay, S3, SmallDisk, Tls, WebDav};
 
 use crate::backups::{back_up, restores};
 use crate::common::{Bench, assert_same, fill, noise};
@@ -27,7 +24,7 @@ fn refusal(place: &Cloud) -> String {
 
 #[test]
 fn an_s3_server_that_refuses_is_reported_with_the_remedy() {
-    let server = S3::start();
+    let Some(server) = S3::start() else { return };
     let bucket = format!("s3://{}", S3::BUCKET);
     let (key, secret) = S3::CREDENTIALS;
     for (address, key, secret, words) in [
@@ -85,7 +82,7 @@ fn a_server_that_does_not_prove_who_it_is_gets_no_password() {
 
 #[test]
 fn a_server_that_does_not_answer_is_named() {
-    let mut server = S3::start();
+    let Some(mut server) = S3::start() else { return };
     let place = s3(&server, "");
     server.stop();
     let fault = place.exists().unwrap_err();
@@ -125,7 +122,8 @@ fn comes_back(place: &Cloud, host: &str, stop: &mut dyn FnMut(), go_on: &mut dyn
 
 #[test]
 fn work_goes_on_when_an_s3_server_comes_back() {
-    let server = std::cell::RefCell::new(S3::start());
+    let Some(server) = S3::start() else { return };
+    let server = std::cell::RefCell::new(server);
     let (place, host) = (s3(&server.borrow(), "x"), server.borrow().endpoint().replace("http://", ""));
     let (mut stop, mut go_on) = (|| server.borrow_mut().stop(), || server.borrow_mut().go_on());
     comes_back(&place, &host, &mut stop, &mut go_on);
@@ -156,7 +154,7 @@ fn fills(place: &Cloud, disk: &std::path::Path) {
 
 #[test]
 fn an_s3_server_whose_disk_is_full_says_so() {
-    let mut server = S3::prepared();
+    let Some(mut server) = S3::prepared() else { return };
     let Some(_disk) = SmallDisk::mount(&server.root(), "20m") else {
         return eprintln!("skipped: cannot mount a tmpfs here");
     };
@@ -175,70 +173,28 @@ fn a_webdav_server_whose_disk_is_full_says_so() {
     fills(&webdav(&server, ""), &server.root());
 }
 
-/// Passes connections on to a server. The first `lost` answers to a PUT reach nobody.
-fn relay(host: String, lost: usize) -> (String, Arc<AtomicUsize>) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap().to_string();
-    let dropped = Arc::new(AtomicUsize::new(0));
-    let counter = Arc::clone(&dropped);
-    thread::spawn(move || {
-        for client in listener.incoming() {
-            let (client, server) = (client.unwrap(), TcpStream::connect(&host).unwrap());
-            let put = Arc::new(AtomicUsize::new(0));
-            let (mut from, mut to, seen) =
-                (client.try_clone().unwrap(), server.try_clone().unwrap(), Arc::clone(&put));
-            thread::spawn(move || {
-                let mut buffer = vec![0; 65536];
-                while let Ok(n @ 1..) = from.read(&mut buffer) {
-                    if buffer[..n].starts_with(b"PUT ") {
-                        seen.store(1, Ordering::SeqCst);
-                    }
-                    if to.write_all(&buffer[..n]).is_err() {
-                        break;
-                    }
-                }
-                let _ = to.shutdown(Shutdown::Write);
-            });
-            let (counter, mut from, mut to) = (Arc::clone(&counter), server, client);
-            thread::spawn(move || {
-                let mut buffer = vec![0; 65536];
-                while let Ok(n @ 1..) = from.read(&mut buffer) {
-                    if put.load(Ordering::SeqCst) == 1 && counter.load(Ordering::SeqCst) < lost {
-                        counter.fetch_add(1, Ordering::SeqCst);
-                        break;
-                    }
-                    if to.write_all(&buffer[..n]).is_err() {
-                        break;
-                    }
-                }
-                let _ = to.shutdown(Shutdown::Both);
-                let _ = from.shutdown(Shutdown::Both);
-            });
-        }
-    });
-    (address, dropped)
-}
-
 /// No real server loses an answer on demand, so a relay between does.
 #[test]
 fn a_write_whose_answer_is_lost_is_no_failure() {
     let server = WebDav::start(Tls::Off);
-    let (address, lost) = relay(server.host(), 1);
+    let relay = Relay::to(&server.host(), Fails::LosesAnswers(1));
+    let address = relay.address();
     let (user, password) = WebDav::LOGIN;
     let login = format!("default login {user} password {password}");
     let place = cloud(&format!("webdav://{address}/x"), &Settings::default(), &login);
     place.write("a/1", b"one").unwrap();
-    assert_eq!(lost.load(Ordering::SeqCst), 1);
+    assert_eq!(relay.failed(), 1);
     assert_eq!(fs::read(server.root().join("x/a/1")).unwrap(), b"one");
 
-    let server = S3::start();
-    let (address, lost) = relay(server.endpoint().replace("http://", ""), 1);
+    let Some(server) = S3::start() else { return };
+    let relay = Relay::to(&server.endpoint().replace("http://", ""), Fails::LosesAnswers(1));
+    let address = relay.address();
     let settings = Settings { endpoint: Some(format!("http://{address}")), ..Settings::default() };
     let (key, secret) = S3::CREDENTIALS;
     let login = format!("[default]\naws_access_key_id = {key}\naws_secret_access_key = {secret}");
     let place = cloud(&format!("s3://{}", S3::BUCKET), &settings, &login);
     place.write("a/1", b"one").unwrap();
-    assert_eq!(lost.load(Ordering::SeqCst), 1);
+    assert_eq!(relay.failed(), 1);
     assert_eq!(place.read("a/1", 0, 0..9).unwrap(), b"one");
     assert_eq!(place.write("a/1", b"one"), Err(Fault::Exists));
 }
