@@ -27,6 +27,8 @@ pub(crate) enum Broken {
     Tls,
     /// Anything that may pass.
     Network,
+    /// A list of something that nobody asked for.
+    Foreign,
     /// The answer is larger than any answer of a sound server.
     TooLarge,
 }

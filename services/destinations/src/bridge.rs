@@ -45,9 +45,14 @@ impl Bridge {
             match receive.recv_timeout(LOOK) {
                 Ok(done) => return done,
                 Err(RecvTimeoutError::Timeout) if !(self.stop)() => {}
-                Err(_) => {
+                Err(RecvTimeoutError::Timeout) => {
                     task.abort();
                     return Err(ended());
+                }
+                // The task has panicked.
+                Err(RecvTimeoutError::Disconnected) => {
+                    let what = "an answer of the server could not be taken apart; check that it is an S3 or WebDAV server";
+                    return Err(Fault::Other(what.into()));
                 }
             }
         }

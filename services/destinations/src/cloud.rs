@@ -1,7 +1,9 @@
 //! A server as a destination.
 
 use std::collections::HashSet;
+use std::collections::hash_map::RandomState;
 use std::future::Future;
+use std::hash::{BuildHasher as _, Hasher as _};
 use std::ops::{ControlFlow, Range};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,7 +15,8 @@ use bkv_backups::destination::{Fault, Listed, Meta};
 use bytes::Bytes;
 use opendal_core::options::{ReadOptions, WriteOptions};
 use opendal_core::{Metadata, Operator};
-use parking_lot::Mutex;
+use tokio::sync::Mutex;
+use tokio::time::Instant;
 
 use crate::answer::{Answer, limited};
 use crate::bridge::{Bridge, Stop};
@@ -25,6 +28,11 @@ const TRIES: usize = 6;
 /// The first call of a command has fewer: its address may be wrong.
 const FIRST_TRIES: usize = 2;
 
+/// No try begins after this time: a server that accepts and says nothing takes a minute each time.
+const LAST_TRY: Duration = Duration::from_mins(3);
+/// In the name of an object that is not whole yet.
+pub(crate) const PART: &str = ".part-";
+
 /// What kind of server it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
@@ -32,7 +40,7 @@ pub(crate) enum Kind {
     Amazon,
     /// An S3 server that may ignore or not know the condition, so it is asked first.
     S3,
-    /// A WebDAV server: it may ignore the condition, it has folders, and it may keep a part of an upload that broke off.
+    /// A WebDAV server: it has folders, and it may keep a part of an upload that broke off.
     WebDav,
 }
 
@@ -98,19 +106,28 @@ async fn patiently<T, F: Future<Output = Result<T, Fault>>>(
         .with_max_times(tries)
         .with_jitter()
         .build();
+    let begun = Instant::now();
     let mut again = false;
     loop {
         let fault = match call(again).await {
             Err(fault @ Fault::Unavailable(_)) => fault,
             done => return done,
         };
-        let Some(pause) = pauses.next() else { return Err(fault) };
+        let Some(pause) = pauses.next().filter(|_| begun.elapsed() < LAST_TRY) else { return Err(fault) };
         tokio::time::sleep(pause).await;
         again = true;
     }
 }
 
 impl Inner {
+    pub(crate) fn place(&self) -> &str {
+        &self.place
+    }
+
+    pub(crate) fn is_s3(&self) -> bool {
+        self.kind != Kind::WebDav
+    }
+
     pub(crate) fn operator(&self) -> &Operator {
         &self.operator
     }
@@ -121,7 +138,7 @@ impl Inner {
         work: impl Future<Output = opendal_core::Result<T>>,
     ) -> (Result<T, Fault>, Answer) {
         let (done, answer) = Answer::noted(work).await;
-        (done.map_err(|error| fault(&self.place, &error, &answer)), answer)
+        (done.map_err(|error| fault(&self.place, self.kind != Kind::WebDav, &error, &answer)), answer)
     }
 
     async fn stat(&self, name: &str) -> Result<Vec<Meta>, Fault> {
@@ -147,52 +164,67 @@ impl Inner {
         Ok(read?.to_vec())
     }
 
-    async fn write(&self, name: &str, bytes: Bytes, again: bool) -> Result<(), Fault> {
+    /// A name that is taken. It is no failure if a try before has written it and its answer was lost.
+    async fn taken(&self, name: &str, bytes: &Bytes, again: bool) -> Result<(), Fault> {
+        let same = again && self.read(name, 0..bytes.len() as u64 + 1).await? == *bytes;
+        if same { Ok(()) } else { Err(Fault::Exists) }
+    }
+
+    async fn put(&self, name: &str, bytes: Bytes, again: bool) -> Result<(), Fault> {
         let conditional = !self.unconditional.load(Ordering::Relaxed);
-        if again || self.kind != Kind::Amazon || !conditional {
-            let there = self.stat(name).await?;
-            match there.first() {
-                Some(_) if !again => return Err(Fault::Exists),
-                // The answer to the try before was lost.
-                Some(meta) if meta.length == bytes.len() as u64 => {
-                    let same = self.read(name, 0..bytes.len() as u64 + 1).await? == bytes;
-                    return if same { Ok(()) } else { Err(Fault::Exists) };
-                }
-                // The try before broke off. Its part has this call's name, so no one else has written it.
-                Some(_) if self.kind == Kind::WebDav => self.call(self.operator.delete(name)).await.0?,
-                Some(_) => return Err(Fault::Exists),
-                None => {}
-            }
+        if (self.kind != Kind::Amazon || !conditional) && !self.stat(name).await?.is_empty() {
+            return self.taken(name, &bytes, again).await;
         }
-        if self.kind == Kind::WebDav {
-            self.make_folder(name).await?;
-        }
-        let options = WriteOptions {
-            if_not_exists: conditional && self.kind != Kind::WebDav,
-            ..WriteOptions::default()
-        };
-        let (written, answer) = self.call(self.operator.write_options(name, bytes, options)).await;
-        match answer.status {
-            // Another program has removed the folder.
-            404 | 409 if written.is_err() && self.kind == Kind::WebDav => {
-                self.made.lock().clear();
-                Err(Fault::Unavailable(format!("{}: the folder of {name} is gone", self.place)))
-            }
-            501 if written.is_err() && conditional && self.kind != Kind::WebDav => {
+        let options = WriteOptions { if_not_exists: conditional, ..WriteOptions::default() };
+        let (written, answer) = self.call(self.operator.write_options(name, bytes.clone(), options)).await;
+        match written {
+            Err(Fault::Exists) => self.taken(name, &bytes, again).await,
+            Err(_) if answer.status == 501 && conditional => {
                 self.unconditional.store(true, Ordering::Relaxed);
                 Err(Fault::Unavailable(format!("{} does not know If-None-Match", self.place)))
             }
-            _ => written.map(drop),
+            written => written.map(drop),
         }
+    }
+
+    /// Servers may keep a part of an upload that broke off. So the object is written under another name, and gets its own when it is whole and the name is free.
+    async fn put_aside(&self, name: &str, part: &str, bytes: Bytes, again: bool) -> Result<(), Fault> {
+        if !self.stat(name).await?.is_empty() {
+            return self.taken(name, &bytes, again).await;
+        }
+        self.make_folder(name).await?;
+        let (written, answer) = self.call(self.operator.write(part, bytes.clone())).await;
+        // Another program has removed the folder.
+        if written.is_err() && !again && matches!(answer.status, 404 | 409) {
+            self.made.lock().await.clear();
+            return Err(Fault::Unavailable(format!("{}: the folder of {name} is gone", self.place)));
+        }
+        written?;
+        let (named, answer) = self.call(self.operator.rename(part, name)).await;
+        if answer.status == 412 || named == Err(Fault::Exists) {
+            // Nobody else knows this name. If it stays, it is in nobody's way.
+            let _ = self.call(self.operator.delete(part)).await;
+            return self.taken(name, &bytes, again).await;
+        }
+        named
     }
 
     async fn make_folder(&self, name: &str) -> Result<(), Fault> {
         let Some((folder, _)) = name.rsplit_once('/') else { return Ok(()) };
-        if self.made.lock().contains(folder) {
+        // One at a time: Apache refuses the second of two that make the same folder at once.
+        let mut made = self.made.lock().await;
+        if made.contains(folder) {
             return Ok(());
         }
-        self.call(self.operator.create_dir(&format!("{folder}/"))).await.0?;
-        self.made.lock().insert(folder.to_owned());
+        let path = format!("{folder}/");
+        if let Err(fault) = self.call(self.operator.create_dir(&path)).await.0 {
+            // Another program may have made it meanwhile.
+            let found = self.call(self.operator.stat(&path)).await.0;
+            if !found.is_ok_and(|found| found.is_dir()) {
+                return Err(fault);
+            }
+        }
+        made.insert(folder.to_owned());
         Ok(())
     }
 }
@@ -215,9 +247,15 @@ fn sound(name: &str) -> Result<String, Fault> {
 impl Destination for Cloud {
     fn write(&self, name: &str, bytes: &[u8]) -> Result<(), Fault> {
         let (name, bytes) = (sound(name)?, Bytes::copy_from_slice(bytes));
+        let part = format!("{name}{PART}{:016x}", RandomState::new().build_hasher().finish());
         self.run(move |inner, again| {
-            let (name, bytes) = (name.clone(), bytes.clone());
-            async move { inner.write(&name, bytes, again).await }
+            let (name, part, bytes) = (name.clone(), part.clone(), bytes.clone());
+            async move {
+                match inner.kind {
+                    Kind::WebDav => inner.put_aside(&name, &part, bytes, again).await,
+                    Kind::Amazon | Kind::S3 => inner.put(&name, bytes, again).await,
+                }
+            }
         })
     }
 

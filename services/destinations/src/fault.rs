@@ -9,7 +9,7 @@ use crate::answer::{Answer, Broken};
 const MOST_SKEW: i64 = 15 * 60;
 
 /// The fault of an operation at `place` that ended with this error.
-pub(crate) fn fault(place: &str, error: &opendal_core::Error, answer: &Answer) -> Fault {
+pub(crate) fn fault(place: &str, is_s3: bool, error: &opendal_core::Error, answer: &Answer) -> Fault {
     match (answer.broken, answer.status) {
         (Some(Broken::Tls), _) => Fault::Other(format!(
             "{place} does not prove who it is ({}); check the address, or name the authority of its certificate with --authority",
@@ -18,10 +18,14 @@ pub(crate) fn fault(place: &str, error: &opendal_core::Error, answer: &Answer) -
         (Some(Broken::TooLarge), _) => Fault::Other(format!(
             "{place} answers with more than any object or list has; check that it is the right server"
         )),
+        (Some(Broken::Foreign), _) => Fault::Other(format!(
+            "{place} does not list what was asked for ({}); check the address, and whether a proxy changes paths",
+            answer.text
+        )),
         (Some(Broken::Network), _) => Fault::Unavailable(format!("{place}: {}", answer.text)),
         // OpenDAL found something wrong in an answer that was a success.
         (None, 0..300) => unread(place, error),
-        (None, _) => refused(place, answer),
+        (None, _) => refused(place, is_s3, answer),
     }
 }
 
@@ -37,7 +41,7 @@ fn unread(place: &str, error: &opendal_core::Error) -> Fault {
     }
 }
 
-fn refused(place: &str, answer: &Answer) -> Fault {
+fn refused(place: &str, is_s3: bool, answer: &Answer) -> Fault {
     let Answer { status, code, text, ahead, region, .. } = answer;
     let said = match (code.as_str(), text.as_str()) {
         ("", "") => status.to_string(),
@@ -50,7 +54,10 @@ fn refused(place: &str, answer: &Answer) -> Fault {
             denied("says that the credentials have expired, so it needs new ones")
         }
         ("RequestTimeTooSkewed" | "RequestExpired", _) => skew(place, *ahead),
-        ("", 400 | 401 | 403) if ahead.is_some_and(|ahead| ahead.abs() > MOST_SKEW) => skew(place, *ahead),
+        // Only S3's signatures have a time.
+        ("", 400 | 401 | 403) if is_s3 && ahead.is_some_and(|ahead| ahead.abs() > MOST_SKEW) => {
+            skew(place, *ahead)
+        }
         ("NoSuchBucket", _) => Fault::Other(format!(
             "there is no such bucket: {place}; make it, or check its name, --endpoint and --region"
         )),
@@ -69,7 +76,9 @@ fn refused(place: &str, answer: &Answer) -> Fault {
         ("QuotaExceeded" | "XMinioStorageFull" | "XMinioAdminBucketQuotaExceeded" | "StorageFull", _)
         | (_, 507) => Fault::Full,
         ("SlowDown" | "RequestTimeout" | "OperationAborted" | "ConditionalRequestConflict", _)
-        | (_, 408 | 423 | 425 | 429 | 499..) => Fault::Unavailable(format!("{place}: {said}")),
+        | (_, 408 | 423 | 425 | 429 | 499 | 500 | 502..=504 | 520..) => {
+            Fault::Unavailable(format!("{place}: {said}"))
+        }
         // To go there would send credentials to a place that the person did not name.
         (_, 300..=399) => Fault::Other(format!(
             "{place} sends requests on to another address ({text}); use that one if it is the right one"
@@ -97,7 +106,7 @@ mod tests {
     use super::*;
 
     fn of(answer: &Answer) -> Fault {
-        fault("s3://b", &opendal_core::Error::new(ErrorKind::Unexpected, "x"), answer)
+        fault("s3://b", true, &opendal_core::Error::new(ErrorKind::Unexpected, "x"), answer)
     }
 
     fn s3(status: u16, code: &str) -> Fault {

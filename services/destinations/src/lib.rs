@@ -8,6 +8,7 @@ mod bridge;
 mod cloud;
 mod credentials;
 mod fault;
+mod hrefs;
 mod listing;
 mod open;
 mod settings;

@@ -8,6 +8,7 @@ use url::{Host, Url};
 use crate::address::{Address, AddressError};
 use crate::cloud::{Cloud, Kind};
 use crate::credentials::{Aws, CredentialsError, Login};
+use crate::hrefs::Within;
 use crate::settings::{Addressing, Environment, Settings};
 use crate::tls;
 use crate::transport::Transport;
@@ -51,10 +52,8 @@ pub fn open(
     stop: impl Fn() -> bool + Send + Sync + 'static,
 ) -> Result<Cloud, OpenError> {
     let tls = tls::config(settings.authority.as_deref()).map_err(OpenError::Authority)?;
-    let create_only = matches!(address, Address::WebDav { .. });
-    let transport = Transport::new(tls, create_only).map_err(|e| other(&e))?;
-    let context = OperationContext::new().with_http_transport(HttpTransporter::new(transport));
-    let (operator, place, kind) = match address {
+    let mut within = None;
+    let (operator, place, kind, is_https) = match address {
         Address::S3 { bucket, prefix } => s3(address, bucket, prefix, settings, env)?,
         Address::WebDav { server, path, user } => {
             safe(server, settings)?;
@@ -68,9 +67,15 @@ pub fn open(
             if let Some(login) = login {
                 service = service.username(&login.user).password(&login.password);
             }
-            (Operator::new(service).map_err(|e| other(&e))?, address.to_string(), Kind::WebDav)
+            let port = server.port().map(|port| format!(":{port}")).unwrap_or_default();
+            let root = if path.is_empty() { "/".into() } else { format!("/{path}/") };
+            within = Some(Within { host: format!("{host}{port}"), root });
+            let operator = Operator::new(service).map_err(|e| other(&e))?;
+            (operator, address.to_string(), Kind::WebDav, server.scheme() == "https")
         }
     };
+    let transport = Transport::new(tls, is_https, within).map_err(|e| other(&e))?;
+    let context = OperationContext::new().with_http_transport(HttpTransporter::new(transport));
     Cloud::new(operator.with_context(context), place, kind, Box::new(stop)).map_err(|e| other(&e))
 }
 
@@ -84,7 +89,7 @@ fn s3(
     prefix: &str,
     settings: &Settings,
     env: &dyn Environment,
-) -> Result<(Operator, String, Kind), OpenError> {
+) -> Result<(Operator, String, Kind, bool), OpenError> {
     let aws = Aws::find(settings, env)?;
     let endpoint =
         settings.endpoint.clone().or(aws.endpoint).map(|text| server(&text, settings)).transpose()?;
@@ -96,6 +101,8 @@ fn s3(
         .region(&region)
         .access_key_id(&aws.key)
         .secret_access_key(&aws.secret)
+        // Some servers keep what has come of an upload that broke off, unless it contradicts a checksum. A bucket with object lock demands one.
+        .checksum_algorithm("md5")
         // What was found is all there is: nothing is asked for at other services.
         .disable_config_load()
         .disable_ec2_metadata();
@@ -113,12 +120,15 @@ fn s3(
         }
         None => (address.to_string(), Kind::Amazon),
     };
-    Ok((Operator::new(service).map_err(|e| other(&e))?, place, kind))
+    let is_https = endpoint.is_none_or(|endpoint| endpoint.scheme() == "https");
+    Ok((Operator::new(service).map_err(|e| other(&e))?, place, kind, is_https))
 }
 
 /// The URL of a server, which may be reached with these settings.
 fn server(text: &str, settings: &Settings) -> Result<Url, OpenError> {
-    let wrong = || OpenError::Endpoint(text.chars().filter(|c| !c.is_control()).collect());
+    // A password in it must not get into the message.
+    let shown = if text.contains('@') { "with an @" } else { text };
+    let wrong = || OpenError::Endpoint(shown.chars().filter(|c| !c.is_control()).collect());
     let url = Url::parse(text).map_err(|_| wrong())?;
     // Credentials do not belong in it, and would end up in messages.
     let is_bare = url.username().is_empty() && url.password().is_none() && url.query().is_none();

@@ -3,24 +3,27 @@
 use std::error::Error as _;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use futures_util::stream;
-use http::{HeaderMap, Method, Request, Response, header};
+use http::{HeaderMap, Method, Request, Response, StatusCode, header};
 use http_body::{Frame, SizeHint};
 use jiff::Timestamp;
 use opendal_core::{Buffer, Error, ErrorKind, HttpBody, HttpTransport};
 use tokio::time::{Instant, sleep};
 
 use crate::answer::{Answer, Broken, limit};
+use crate::hrefs::Within;
 
 /// Time to connect.
 const CONNECT: Duration = Duration::from_secs(10);
-/// Longest time in which no byte moves.
+/// Longest time in which no byte moves, but for the answer to an upload.
 const STALL: Duration = Duration::from_mins(1);
+/// Bytes a second of the slowest line that an upload may go through.
+const SLOWEST: u64 = 32 << 10;
 /// An object has at most 32 MiB. A list of one WebDAV folder may have more.
 const LARGEST: usize = 128 << 20;
 /// So much of a body counts as progress.
@@ -29,35 +32,44 @@ const PIECE: usize = 64 << 10;
 /// Sends OpenDAL's requests.
 pub(crate) struct Transport {
     client: reqwest::Client,
-    /// Add a condition to each PUT: OpenDAL's WebDAV service has none.
-    create_only: bool,
+    /// Of a WebDAV server.
+    within: Option<Within>,
 }
 
 impl Transport {
-    pub(crate) fn new(tls: rustls::ClientConfig, create_only: bool) -> Result<Self, reqwest::Error> {
-        let client = reqwest::Client::builder()
+    /// A proxy of the environment is asked to connect to an `https` server, and never reads what goes through it. Without TLS it would.
+    pub(crate) fn new(
+        tls: rustls::ClientConfig,
+        is_https: bool,
+        within: Option<Within>,
+    ) -> Result<Self, reqwest::Error> {
+        let mut client = reqwest::Client::builder()
             .tls_backend_preconfigured(tls)
             // Credentials go nowhere else.
             .redirect(reqwest::redirect::Policy::none())
             .connect_timeout(CONNECT)
-            .user_agent(concat!("bkv/", env!("CARGO_PKG_VERSION")))
-            .build()?;
-        Ok(Self { client, create_only })
+            .user_agent(concat!("bkv/", env!("CARGO_PKG_VERSION")));
+        if !is_https {
+            client = client.no_proxy();
+        }
+        Ok(Self { client: client.build()?, within })
     }
 
     async fn exchange(&self, request: Request<Buffer>, moved: &Moved) -> Result<Response<Bytes>, Answer> {
-        let (parts, body) = request.into_parts();
+        let (mut parts, body) = request.into_parts();
+        // OpenDAL always allows it. An object must not replace another one.
+        if self.within.is_some() && parts.method.as_str() == "MOVE" {
+            parts.headers.insert("overwrite", http::HeaderValue::from_static("F"));
+        }
         let url = reqwest::Url::parse(&parts.uri.to_string())
             .map_err(|e| Answer::broken(Broken::Network, &e.to_string()))?;
         let mut sent = self.client.request(parts.method.clone(), url).headers(parts.headers);
-        if self.create_only && parts.method == Method::PUT {
-            sent = sent.header(header::IF_NONE_MATCH, "*");
-        }
         if !body.is_empty() {
             sent = sent.body(reqwest::Body::wrap(Paced { rest: body.to_bytes(), moved: moved.clone() }));
         }
         let mut answer = sent.send().await.map_err(|e| broken(&e))?;
         moved.now();
+        moved.0.sent.store(false, Ordering::Relaxed);
         let (status, headers) = (answer.status(), std::mem::take(answer.headers_mut()));
         let most = limit().filter(|_| status.is_success()).unwrap_or(usize::MAX);
         let mut body = BytesMut::new();
@@ -71,7 +83,13 @@ impl Transport {
             body.extend_from_slice(&chunk);
         }
         body.truncate(most);
-        let mut whole = Response::new(body.freeze());
+        let mut body = body.freeze();
+        if let (Some(within), StatusCode::MULTI_STATUS) = (&self.within, status) {
+            let paths = within.paths(&String::from_utf8_lossy(&body));
+            let why = "it lists paths outside of the folder that was asked for";
+            body = Bytes::from(paths.ok_or_else(|| Answer::broken(Broken::Foreign, why))?);
+        }
+        let mut whole = Response::new(body);
         *whole.status_mut() = status;
         *whole.headers_mut() = headers;
         // OpenDAL shows it in its errors.
@@ -82,13 +100,12 @@ impl Transport {
 
 impl HttpTransport for Transport {
     async fn fetch(&self, request: Request<Buffer>) -> opendal_core::Result<Response<HttpBody>> {
-        let moved = Moved::new();
+        let moved = Moved::new(request.body().len());
         let is_head = request.method() == Method::HEAD;
         let answered = tokio::select! {
             answered = self.exchange(request, &moved) => answered,
             () = moved.stalls() => {
-                let text = format!("nothing moved for {} seconds", STALL.as_secs());
-                Err(Answer::broken(Broken::Network, &text))
+                Err(Answer::broken(Broken::Network, "it has stopped answering"))
             }
         };
         let answer = answered.map_err(|why| {
@@ -148,29 +165,50 @@ fn is_tls(error: &(dyn std::error::Error + 'static)) -> bool {
     error.is::<rustls::Error>() || wrapped().is_some_and(|inner| is_tls(inner))
 }
 
+/// How long the answer to an upload may take. The system has taken some MiB of it that a slow line still has to carry, and a server may pass it on before it answers.
+fn patience(bytes: usize) -> Duration {
+    STALL * 2 + Duration::from_secs(bytes as u64 / SLOWEST)
+}
+
 /// When the last byte moved.
 #[derive(Clone)]
-struct Moved(Arc<(Instant, AtomicU64)>);
+struct Moved(Arc<State>);
+
+struct State {
+    begun: Instant,
+    /// Milliseconds after that.
+    last: AtomicU64,
+    /// The body is in the system's hands.
+    sent: AtomicBool,
+    patience: Duration,
+}
 
 impl Moved {
-    fn new() -> Self {
-        Self(Arc::new((Instant::now(), AtomicU64::new(0))))
+    fn new(bytes: usize) -> Self {
+        let state = State {
+            begun: Instant::now(),
+            last: AtomicU64::new(0),
+            sent: AtomicBool::new(false),
+            patience: patience(bytes),
+        };
+        Self(Arc::new(state))
     }
 
     fn now(&self) {
-        let since = u64::try_from(self.0.0.elapsed().as_millis()).unwrap_or(u64::MAX);
-        self.0.1.store(since, Ordering::Relaxed);
+        let since = u64::try_from(self.0.begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.0.last.store(since, Ordering::Relaxed);
     }
 
     /// Returns when nothing has moved for too long.
     async fn stalls(&self) {
         loop {
-            let last = Duration::from_millis(self.0.1.load(Ordering::Relaxed));
-            let quiet = self.0.0.elapsed().saturating_sub(last);
-            if quiet >= STALL {
+            let last = Duration::from_millis(self.0.last.load(Ordering::Relaxed));
+            let most = if self.0.sent.load(Ordering::Relaxed) { self.0.patience } else { STALL };
+            let quiet = self.0.begun.elapsed().saturating_sub(last);
+            if quiet >= most {
                 return;
             }
-            sleep(STALL.saturating_sub(quiet)).await;
+            sleep(STALL.min(most.saturating_sub(quiet))).await;
         }
     }
 }
@@ -194,6 +232,8 @@ impl http_body::Body for Paced {
             return Poll::Ready(None);
         }
         let most = PIECE.min(self.rest.len());
+        let is_last = most == self.rest.len();
+        self.moved.0.sent.store(is_last, Ordering::Relaxed);
         Poll::Ready(Some(Ok(Frame::data(self.rest.split_to(most)))))
     }
 
@@ -203,5 +243,26 @@ impl http_body::Body for Paced {
 
     fn size_hint(&self) -> SizeHint {
         SizeHint::with_exact(self.rest.len() as u64)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn an_upload_is_awaited_longer_than_a_server_that_says_nothing() {
+        let elapsed = |moved: Moved| async move {
+            let begun = Instant::now();
+            moved.stalls().await;
+            begun.elapsed()
+        };
+        let quiet = Moved::new(32 << 20);
+        assert_eq!(elapsed(quiet.clone()).await.as_secs(), 60);
+        quiet.now();
+        assert_eq!(elapsed(quiet.clone()).await.as_secs(), 60);
+        let sent = Moved::new(32 << 20);
+        sent.0.sent.store(true, Ordering::Relaxed);
+        assert_eq!(elapsed(sent).await.as_secs(), 120 + 1024);
     }
 }

@@ -11,6 +11,8 @@ use std::thread;
 pub enum Fails {
     /// So many answers to a PUT reach nobody: the connection breaks when the server answers.
     LosesAnswers(usize),
+    /// So many PUTs break off after their first bytes.
+    CutsBodies(usize),
     /// A PUT and its answer are held back for ever.
     HoldsWrites,
 }
@@ -69,6 +71,13 @@ fn pass(client: TcpStream, server: TcpStream, fails: Fails, failed: &Arc<AtomicU
                         thread::park();
                     }
                 }
+            } else if let Fails::CutsBodies(most) = fails
+                && seen.load(Ordering::SeqCst)
+                && counter.load(Ordering::SeqCst) < most
+            {
+                // The head and the first bytes have gone through.
+                counter.fetch_add(1, Ordering::SeqCst);
+                return false;
             }
             true
         });

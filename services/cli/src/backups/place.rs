@@ -85,14 +85,15 @@ impl Place {
         path.is_absolute().then_some(path)
     }
 
-    /// The folders of the account's writers here. A server that does not answer has none: what comes next reports it.
-    pub(crate) fn writers(&self, tag: &Tag) -> Vec<String> {
-        self.destination().folders(&tag.folder()).unwrap_or_default()
+    /// The folders of the account's writers here.
+    pub(crate) fn writers(&self, tag: &Tag) -> Outcome<Vec<String>> {
+        let folders = self.destination().folders(&tag.folder());
+        folders.map_err(|fault| super::failure::at_place(&fault, Exit::NoInput))
     }
 
     /// True if the writer has a folder here.
-    pub(crate) fn has(&self, tag: &Tag, writer: &Id) -> bool {
-        self.writers(tag).contains(&hex::encode(writer))
+    pub(crate) fn has(&self, tag: &Tag, writer: &Id) -> Outcome<bool> {
+        Ok(self.writers(tag)?.contains(&hex::encode(writer)))
     }
 
     /// Makes the account's folder, so that a backup of the folder around it leaves it out from the first time on.

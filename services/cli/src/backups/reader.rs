@@ -74,15 +74,15 @@ impl Reader {
         let kept = device.require()?;
         let mut reader = Self::of_device(out, &device, &kept, from, &online.remote)?;
         if let Some(known) = known {
-            reader.learn(known);
+            reader.learn(known)?;
             return Ok(reader);
         }
         let mut online = online.clone();
-        if !reader.needs_v() {
+        if !reader.needs_v()? {
             online.timeout = online.timeout.min(ASK.as_secs());
         }
         match AccountVault::open(&online, &device, &kept).await?.expected().await {
-            Ok(known) => reader.learn(known),
+            Ok(known) => reader.learn(known)?,
             Err(why) => {
                 debug_assert!(kept.mode == Mode::Password);
                 out.note(&format!(
@@ -136,20 +136,21 @@ impl Reader {
     }
 
     /// The vault also knows the writers of other destinations.
-    fn learn(&mut self, known: Vec<Expected>) {
-        let there = self.place.writers(&self.tag);
+    fn learn(&mut self, known: Vec<Expected>) -> Outcome {
+        let there = self.place.writers(&self.tag)?;
         let is_here =
             |known: &Expected| self.own.contains(&known.writer) || there.contains(&hex::encode(known.writer));
         let (here, elsewhere): (Vec<Expected>, Vec<Expected>) = known.into_iter().partition(is_here);
         let ids = elsewhere.into_iter().map(|known| known.writer);
         self.not_here = ids.filter(|id| !self.of_device.contains(id)).collect();
         self.expected = merged(std::mem::take(&mut self.expected), here);
+        Ok(())
     }
 
     /// True if a writer is here that this device has no state of.
-    fn needs_v(&self) -> bool {
+    fn needs_v(&self) -> Outcome<bool> {
         let own: Vec<String> = self.own.iter().map(hex::encode).collect();
-        self.place.writers(&self.tag).iter().any(|writer| !own.contains(writer))
+        Ok(self.place.writers(&self.tag)?.iter().any(|writer| !own.contains(writer)))
     }
 
     /// The writers that the vault names and that have nothing here, as a fact for programs. People are warned of them: who can write to the destination can have removed a folder.

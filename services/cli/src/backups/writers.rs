@@ -62,7 +62,7 @@ impl Writers {
     /// The states of this device whose writers have backups at this place.
     pub(crate) fn here(&self, place: &Place) -> Outcome<Vec<State>> {
         let own = self.folder(place);
-        let there = place.writers(&self.tag);
+        let there = place.writers(&self.tag)?;
         let mut states = Vec::new();
         for folder in self.all() {
             let Some(state) = StateFile::peek(&folder.join(STATE))? else { continue };
@@ -120,7 +120,7 @@ impl Writers {
             };
             // What lay on a server may still be there. Then this is a copy, which gets a new writer.
             let Some(before) = Place::before(&before) else { continue };
-            if place.has(&self.tag, &state.writer) && !self.lies_at(&state, &before) {
+            if place.has(&self.tag, &state.writer)? && !self.lies_at(&state, &before) {
                 return Ok(Some(folder));
             }
         }

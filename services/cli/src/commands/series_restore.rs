@@ -142,8 +142,9 @@ fn is_here(forms: &Forms, place: &Place, status: &Status, lineage: &Lineage) -> 
         let what = format!("{from} has no series of this account, but of {others}");
         return refused(what, "Is this the right folder, and the right account?");
     }
+    let there = place.writers(&tag)?;
     let mut named = status.writers.iter().filter(|writer| writer.id != WriterId::FILES);
-    if named.any(|writer| place.has(&tag, &writer.id.0)) {
+    if named.any(|writer| there.contains(&hex::encode(writer.id.0))) {
         return Ok(());
     }
     refused(

@@ -2,10 +2,11 @@
 
 use std::fs;
 use std::net::TcpListener;
+use std::ops::ControlFlow;
 use std::process::Command;
 use std::thread;
 
-use bkv_backups::destination::{Destination, Fault};
+use bkv_backups::destination::{Destination, Fault, Listed};
 use bkv_backups::{Error, Which};
 use bkv_destinations::{Cloud, Settings};
 use bkv_test_servers::{Fails, Relay, S3, SmallDisk, Tls, WebDav};
@@ -197,4 +198,61 @@ fn a_write_whose_answer_is_lost_is_no_failure() {
     assert_eq!(relay.failed(), 1);
     assert_eq!(place.read("a/1", 0, 0..9).unwrap(), b"one");
     assert_eq!(place.write("a/1", b"one"), Err(Fault::Exists));
+}
+
+/// An upload that breaks off leaves nothing under the object's name, and the next try writes it whole.
+#[test]
+fn an_upload_that_breaks_off_is_made_again() {
+    let bytes = noise(5, 8 << 20);
+    let server = WebDav::start(Tls::Off);
+    let relay = Relay::to(&server.host(), Fails::CutsBodies(2));
+    let (user, password) = WebDav::LOGIN;
+    let login = format!("default login {user} password {password}");
+    let place = cloud(&format!("webdav://{}/x", relay.address()), &Settings::default(), &login);
+    place.write("a/1", &bytes).unwrap();
+    assert_eq!(relay.failed(), 2);
+    assert!(fs::read(server.root().join("x/a/1")).unwrap() == bytes);
+
+    // What another program has left under that name is neither replaced nor deleted, also when the server stumbles in between.
+    fs::write(server.root().join("x/a/2"), "of somebody else").unwrap();
+    assert_eq!(place.write("a/2", &bytes), Err(Fault::Exists));
+    assert_eq!(fs::read(server.root().join("x/a/2")).unwrap(), b"of somebody else");
+    // The part of a killed upload is no object.
+    fs::write(server.root().join("x/a/3.part-0123456789abcdef"), "cut").unwrap();
+    let mut names = Vec::new();
+    let mut each = |listed: Listed| {
+        names.push(listed.name);
+        ControlFlow::Continue(())
+    };
+    place.list("a", &mut each).unwrap();
+    names.sort();
+    assert_eq!(names, ["a/1", "a/2"]);
+
+    let Some(server) = S3::start() else { return };
+    let relay = Relay::to(&server.endpoint().replace("http://", ""), Fails::CutsBodies(2));
+    let settings = Settings { endpoint: Some(format!("http://{}", relay.address())), ..Settings::default() };
+    let (key, secret) = S3::CREDENTIALS;
+    let login = format!("[default]\naws_access_key_id = {key}\naws_secret_access_key = {secret}");
+    let place = cloud(&format!("s3://{}", S3::BUCKET), &settings, &login);
+    place.write("a/1", &bytes).unwrap();
+    assert_eq!(relay.failed(), 2);
+    assert!(place.read("a/1", 0, 0..u64::MAX).unwrap() == bytes);
+}
+
+/// A server that is no S3 server has no empty bucket: a backup must not begin anew because of a wrong endpoint.
+#[test]
+fn a_server_of_another_kind_is_not_taken_for_an_empty_place() {
+    let server = WebDav::start(Tls::Off);
+    let settings = Settings { endpoint: Some(format!("http://{}", server.host())), ..Settings::default() };
+    let place =
+        cloud("s3://nothing/x", &settings, "[default]\naws_access_key_id = a\naws_secret_access_key = b");
+    assert!(place.exists().is_err());
+    assert!(place.folders("").is_err());
+    assert!(place.list("x", &mut |_| ControlFlow::Continue(())).is_err());
+    let Some(server) = S3::start() else { return };
+    let host = server.endpoint().replace("http://", "");
+    let place =
+        cloud(&format!("webdav://{host}/{}", S3::BUCKET), &Settings::default(), "default login a password b");
+    assert!(place.exists().is_err() || !place.exists().unwrap());
+    assert!(place.write("a/1", b"x").is_err());
 }
