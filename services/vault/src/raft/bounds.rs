@@ -41,6 +41,11 @@ impl Bounds {
         self.term(vote.leader_id.term)
     }
 
+    /// True if a vault whose clock is a minute behind does not accept this vote.
+    pub(crate) const fn is_near_highest(self, vote: &Vote) -> bool {
+        vote.leader_id.term > self.highest_term.saturating_sub(60 * TERMS_A_SECOND)
+    }
+
     pub(crate) fn position(self, term: u64, index: u64) -> Result<(), OutOfBounds> {
         self.term(term)?;
         if index > HIGHEST_INDEX { Err(OutOfBounds::Index(index)) } else { Ok(()) }
@@ -73,6 +78,14 @@ mod tests {
         assert_eq!(Bounds::at(NOW).term(highest + 64), Err(OutOfBounds::Term(highest + 64)));
         assert_eq!(Bounds::at(NOW + 1000).term(highest + 64), Ok(()));
         assert!(Bounds::at(u64::MAX).term(u64::MAX).is_err());
+    }
+
+    #[test]
+    fn a_vault_that_is_a_minute_behind_accepts_what_is_not_near_the_highest_term() {
+        let (bounds, behind) = (Bounds::at(NOW), Bounds::at(NOW - 60_000));
+        for term in [1, behind.highest_term, behind.highest_term + 1, bounds.highest_term] {
+            assert_eq!(bounds.is_near_highest(&Vote::new(term, 1)), behind.term(term).is_err(), "{term}");
+        }
     }
 
     #[test]

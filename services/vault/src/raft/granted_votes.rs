@@ -1,19 +1,19 @@
 //! Votes that this vault grants while it hears no leader. A voter that has voted waits for the outcome, and an honest candidate in an earlier term does not get that vote. A rooted
 //! peer could claim any log, ask in ever later terms, and so delay an election for as long as it goes on.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::time::Duration;
 
 use bkv_core::id::NodeId;
 use tokio::time::Instant;
 
+use super::few::Few;
 use super::types::Vote;
 
-/// A peer gets this many votes within [`WINDOW`]. An honest candidate needs one for each time that it is elected, and another one if the answers of its voters were lost.
+/// A peer gets this many votes a minute. An honest candidate needs one for each time that it is elected, and another one if the answers of its voters were lost. Each vote of a rooted
+/// peer spoils one round of an election at most, which takes up to three seconds. In a fleet of five the three honest vaults need all of their votes, and two rooted ones can spoil 18
+/// rounds, which are over within the minute.
 const VOTES: usize = 3;
-/// Each vote of a rooted peer spoils one round of an election at most, which takes up to two seconds. In a fleet of five the three honest vaults need all of their votes, and two
-/// rooted ones can spoil 18 rounds. They must be over within this time.
-const WINDOW: Duration = Duration::from_mins(1);
 
 /// The votes that a replica has granted of late. In memory only: after a restart each peer may have as many again.
 #[derive(Debug, Default)]
@@ -25,17 +25,15 @@ pub(crate) struct GrantedVotes {
 #[derive(Debug, Default)]
 struct Granted {
     newest: Option<Vote>,
-    times: VecDeque<Instant>,
+    of_late: Few<VOTES>,
 }
 
 impl GrantedVotes {
     /// True if the peer may get a vote. `outcome` is how long the peer that got the newest one has to show that it leads. Until then a later vote of another peer would depose it.
     pub(crate) fn allow(&self, peer: NodeId, now: Instant, outcome: Duration) -> bool {
-        let within = |at: Instant, time| now.saturating_duration_since(at) < time;
-        let waits = self.newest.is_some_and(|(other, at)| other != peer && within(at, outcome));
-        let has_few =
-            |granted: &Granted| granted.times.iter().filter(|at| within(**at, WINDOW)).count() < VOTES;
-        !waits && self.peers.get(&peer).is_none_or(has_few)
+        let is_open = |at: Instant| now.saturating_duration_since(at) < outcome;
+        let waits = self.newest.is_some_and(|(other, at)| other != peer && is_open(at));
+        !waits && self.peers.get(&peer).is_none_or(|granted| granted.of_late.has(now))
     }
 
     /// True if this is the newest vote that the peer has got.
@@ -50,10 +48,7 @@ impl GrantedVotes {
             return;
         }
         granted.newest = Some(vote);
-        granted.times.push_back(now);
-        if granted.times.len() > VOTES {
-            granted.times.pop_front();
-        }
+        granted.of_late.count(now);
         self.newest = Some((peer, now));
     }
 }

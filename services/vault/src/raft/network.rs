@@ -35,11 +35,12 @@ use super::held;
 use super::later_votes::LaterVotes;
 use super::lifts::Lifts;
 use super::mandates::Mandates;
+use super::overtaken::Overtaken;
 use super::sizes::ROWS;
 use super::state::State;
 use super::transfer::{Guard, NotNow, QUEUE, Transfers, blocking, whole};
 use super::types::{
-    LogId, Malformed, TypeConfig, Vote, ballot, entry_out, log_id_in, log_id_out, vote_in, vote_out,
+    LogId, Malformed, TypeConfig, Vote, ballot, entry_out, log_id_in, log_id_out, unproven, vote_in, vote_out,
 };
 use crate::peer::{Admitted, Body, PeerError, Peers};
 
@@ -49,9 +50,6 @@ const HEARTBEAT: Duration = Duration::from_millis(300);
 const APPEND: Duration = Duration::from_secs(2);
 /// Time limit of a request for a vote, beside its round trip.
 pub(crate) const VOTE: Duration = Duration::from_millis(500);
-/// How long a candidate holds back a later vote in an answer, beside the round trip: honest voters need this to write their vote. It must be over before the candidate asks
-/// again, because Raft then ignores the answer.
-const HELD_BACK: Duration = Duration::from_millis(150);
 /// Time limit of one chunk of a snapshot.
 const CHUNK: Duration = Duration::from_secs(10);
 
@@ -84,6 +82,7 @@ pub(crate) struct Net {
     pub(crate) transfers: Transfers,
     pub(crate) matched: Matched,
     pub(crate) later_votes: LaterVotes,
+    pub(crate) overtaken: Overtaken,
     /// As a leader: whether a majority has answered of late.
     pub(crate) majority: watch::Receiver<bool>,
     pub(crate) mandates: Mandates,
@@ -127,11 +126,6 @@ fn failed(e: &PeerError) -> Failed {
 
 fn garbled<E: std::error::Error + 'static>(e: &E) -> Failed {
     RPCError::Network(NetworkError::new(e))
-}
-
-/// A later vote in an answer. It does not show that a majority gave it, and openraft would take its node for the leader.
-fn unproven(vote: Vote) -> Vote {
-    Vote::new(vote.leader_id.term, vote.leader_id.node_id)
 }
 
 impl Conn {
@@ -392,14 +386,15 @@ impl RaftNetwork<TypeConfig> for Conn {
             last: rpc.last_log_id.as_ref().map(log_id_out),
             preliminary: false,
         };
-        let held_back = self.net.peers.deadline(HELD_BACK, 1);
         let answer = self.raft(p::raft_call::Call::Vote(call), VOTE).await?;
         let p::raft_answer::Answer::Vote(a) = answer else { return Err(garbled(&Malformed("vote answer"))) };
         let vote = self.vote_of(a.vote).map_err(|e| garbled(&e))?;
         self.obey(&rpc.vote, &vote).map_err(RPCError::Unreachable)?;
         if vote.leader_id > rpc.vote.leader_id {
-            // A rooted vault could end every candidate before an honest voter has written its vote. Once this vault leads, openraft ignores the answer.
-            tokio::time::sleep_until(held_back).await;
+            // openraft would end the candidacy. A rooted vault could do that to every candidate before an honest voter has written its vote.
+            let bounds = Bounds::at(self.net.state.clock.now_ms());
+            self.net.overtaken.note(self.target, vote, bounds, Instant::now());
+            return Ok(VoteResponse::new(rpc.vote, None, false));
         }
         if a.granted
             && let Err(why) = self.keep_vote(&rpc.vote, a.voted.as_ref())

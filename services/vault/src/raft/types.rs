@@ -92,6 +92,11 @@ pub(crate) fn ballot(v: Option<&Vote>) -> Ballot {
     })
 }
 
+/// A later vote in an answer. It does not show that a majority gave it, and openraft would take its node for the leader.
+pub(crate) fn unproven(vote: Vote) -> Vote {
+    Vote::new(vote.leader_id.term, vote.leader_id.node_id)
+}
+
 /// A membership as a message.
 pub fn membership_out(m: &Membership) -> p::Membership {
     p::Membership {

@@ -12,13 +12,14 @@ use bkv_wire::proto::peer as p;
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use openraft::ServerState;
+use openraft::raft::VoteRequest;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::context::Context;
 use super::handle::Replica;
 use super::status::Phase;
 use crate::raft::network::VOTE;
-use crate::raft::types::{LogId, Raft, Vote, log_id_out, vote_out};
+use crate::raft::types::{LogId, Raft, Vote, log_id_out, vote_in, vote_out};
 
 /// How often the timers are looked at.
 const TICK: Duration = Duration::from_millis(50);
@@ -68,6 +69,10 @@ async fn campaign(inner: Arc<Context>, r: Replica, raft: Raft) {
     if would_win(&inner, &r, &raft).await && may_stand(&r) && r.silence.lasts_since(asked) {
         r.silence.voted();
         r.silence.ask_not_before(Instant::now());
+        if let Some(vote) = r.overtaken.latest().filter(|vote| Some(*vote) > r.state.log.vote()) {
+            // As if its node had asked for it. Raft then stands in the term behind it, and no voter that named it refuses that.
+            let _ = raft.vote(VoteRequest::new(vote, r.state.log.last().map(|l| l.0))).await;
+        }
         let _ = raft.trigger().elect().await;
     } else {
         r.silence.ask_not_before(Instant::now() + PAUSE);
@@ -106,8 +111,15 @@ async fn would_win(inner: &Context, r: &Replica, raft: &Raft) -> bool {
     };
     while !wins(&granted) {
         match answers.next().await {
-            Some((node, Ok(p::raft_answer::Answer::Vote(a)))) if a.granted => {
-                granted.insert(node);
+            Some((node, Ok(p::raft_answer::Answer::Vote(a)))) => {
+                if let Ok(vote) = vote_in(a.vote)
+                    && vote.leader_id.node_id != me
+                {
+                    r.overtaken.note(NodeId(node), vote, inner.bounds(), Instant::now());
+                }
+                if a.granted {
+                    granted.insert(node);
+                }
             }
             Some(_) => {}
             None => return false,

@@ -132,6 +132,7 @@ async fn start_raft(inner: &Arc<Context>, replica: &Replica) -> Result<Raft, Sta
         transfers: inner.transfers.clone(),
         matched: Matched::default(),
         later_votes: LaterVotes::default(),
+        overtaken: replica.overtaken.clone(),
         majority: replica.silence.majority(),
         lifts: Lifts::default(),
         mandates: replica.mandates.clone(),

@@ -25,6 +25,7 @@ use crate::peer::{Admitted, Peers};
 use crate::raft::floor::Floor;
 use crate::raft::granted_votes::GrantedVotes;
 use crate::raft::mandates::Mandates;
+use crate::raft::overtaken::Overtaken;
 use crate::raft::state::State;
 use crate::raft::stop::Stop;
 use crate::raft::types::Raft;
@@ -65,6 +66,7 @@ pub struct Replica {
     pub(crate) appending: Arc<tokio::sync::Mutex<()>>,
     /// Held until Raft has answered a request for a vote. Otherwise requests that come at once could each find that the peer may have one more.
     pub(crate) granted_votes: Arc<tokio::sync::Mutex<GrantedVotes>>,
+    pub(crate) overtaken: Overtaken,
     pub(crate) arriving: Arriving,
     pub(crate) silence: Silence,
     pub(crate) peers: Peers,

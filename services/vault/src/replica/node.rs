@@ -38,6 +38,7 @@ use crate::raft::keeper::Keeper;
 use crate::raft::log::Log;
 use crate::raft::mandates::Mandates;
 use crate::raft::network::Acknowledged;
+use crate::raft::overtaken::Overtaken;
 use crate::raft::state::State;
 use crate::raft::transfer::Transfers;
 use crate::store::{DataKeys, Store, StoreError, VAULT};
@@ -144,6 +145,7 @@ impl Node {
                 stepping_down: Arc::default(),
                 appending: Arc::default(),
                 granted_votes: Arc::default(),
+                overtaken: Overtaken::default(),
                 arriving: Arriving::default(),
                 silence: Silence::default(),
                 peers: peers.clone(),

@@ -54,6 +54,8 @@ struct Liar {
     granted: AtomicUsize,
     /// An honest vault has asked for its vote, or whether it would vote.
     asked: Notify,
+    /// Requests for its vote.
+    requests: AtomicUsize,
 }
 
 #[async_trait::async_trait]
@@ -66,7 +68,8 @@ impl Incoming for Liar {
     }
 
     async fn raft(&self, _: NodeId, call: p::RaftCall) -> Answer {
-        if matches!(call.call, Some(Call::Vote(_))) {
+        if let Some(Call::Vote(request)) = &call.call {
+            self.requests.fetch_add(usize::from(!request.preliminary), Ordering::Relaxed);
             self.asked.notify_one();
         }
         if let (Some(Call::Append(append)), Some(lie)) = (&call.call, &*self.append.lock().unwrap()) {
@@ -173,6 +176,11 @@ impl Leader {
     /// Waits until an honest vault asks for its vote, or whether it would vote.
     pub async fn is_asked(&self) {
         self.liar.asked.notified().await;
+    }
+
+    /// How often honest vaults have asked for its vote.
+    pub fn requests(&self) -> usize {
+        self.liar.requests.load(Ordering::Relaxed)
     }
 
     /// How many appends it has answered like that.

@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use bkv_simulation::eventually;
-use bkv_simulation::rooted::fleet::{Fleet, HONEST};
+use bkv_simulation::rooted::fleet::{Fleet, HONEST, soon};
 use bkv_simulation::rooted::leader::Leader;
 use bkv_vault::raft::types::{Vote, log_id_out, vote_out};
 use bkv_wire::proto::peer as p;
@@ -123,4 +123,22 @@ async fn s49_each_vote_of_a_rooted_candidate_spoils_one_election_at_most() {
         }
     })
     .await;
+}
+
+/// S49: a voter that has voted for the attacker in a far later term costs the candidate no election, because it names that vote when it is asked whether it would vote.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn s49_a_candidate_stands_above_the_votes_that_the_others_name() {
+    let (fleet, mut leader) = Fleet::taken_over(1).await;
+    registered(&fleet, &mut leader).await;
+    let [stands, votes] = HONEST;
+    let candidate = Candidate { fleet: &fleet, leader: &leader, granted: Mutex::default() };
+    let (far, until) = (term(&fleet) + 1000, soon(60));
+    while !candidate.asks(votes, far).await {
+        assert!(Instant::now() < until, "no vote while no leader is heard");
+        tokio::time::sleep(PACE).await;
+    }
+    fleet.replica(stands, SHARD).stand_for_election(true);
+    let elected = eventually("an honest leader", || leads(&fleet)).await;
+    assert_eq!((elected, term(&fleet)), (stands, far + 1));
+    assert!(leader.requests() <= 1, "{} elections", leader.requests());
 }
