@@ -26,6 +26,11 @@ impl<const N: usize> Few<N> {
         }
     }
 
+    /// Forgets what happened until then.
+    pub(super) fn forget(&mut self, until: Instant) {
+        self.0.retain(|at| *at > until);
+    }
+
     /// Counts one more, if there may be one.
     pub(super) fn take(&mut self, now: Instant) -> bool {
         let has = self.has(now);

@@ -36,6 +36,11 @@ impl GrantedVotes {
         !waits && self.peers.get(&peer).is_none_or(|granted| granted.of_late.has(now))
     }
 
+    /// A leader was heard long enough, the last time at `until`. The elections before that have ended, whoever spoilt some of their rounds.
+    pub(crate) fn settled(&mut self, until: Instant) {
+        self.peers.values_mut().for_each(|granted| granted.of_late.forget(until));
+    }
+
     /// True if this is the newest vote that the peer has got.
     pub(crate) fn is_granted(&self, peer: NodeId, vote: &Vote) -> bool {
         self.peers.get(&peer).is_some_and(|granted| granted.newest == Some(*vote))
@@ -101,6 +106,20 @@ mod tests {
         assert!(!votes.is_granted(PEER, &Vote::new(7, PEER.0)));
         votes.grant(PEER, Vote::new(9, PEER.0), now);
         assert!(!votes.allow(PEER, now, OUTCOME));
+    }
+
+    /// Leaders that are lost one after the other, each after some time of service, use up no votes.
+    #[test]
+    fn s49_votes_before_a_settled_leader_count_no_more() {
+        let (mut votes, start) = (GrantedVotes::default(), Instant::now());
+        for term in 1..=3 {
+            votes.grant(PEER, Vote::new(term, PEER.0), start + OUTCOME);
+        }
+        let now = start + 2 * OUTCOME;
+        votes.settled(start);
+        assert!(!votes.allow(PEER, now, OUTCOME), "they are newer");
+        votes.settled(start + OUTCOME);
+        assert!(votes.allow(PEER, now, OUTCOME));
     }
 
     /// S49: between its election and its first append a leader would be deposed by the next vote.

@@ -260,7 +260,12 @@ impl Context {
         // The vault that makes the fleet may need more, and asks without the preliminary question.
         let is_made = r.fleet().is_some();
         let outcome = self.peers.timing().outcome(&self.config.raft, 0.0);
-        let may_have_vote = !is_made || granted_votes.allow(from, Instant::now(), outcome);
+        if let Some(until) = r.silence.settled() {
+            granted_votes.settled(until);
+        }
+        let may_have_vote = !is_made
+            || granted_votes.is_granted(from, &vote)
+            || granted_votes.allow(from, Instant::now(), outcome);
         if v.preliminary {
             return p::raft_answer::Answer::Vote(p::VoteAnswer {
                 vote: r.state.log.vote().as_ref().map(vote_out),

@@ -10,6 +10,10 @@ use tokio::time::Instant;
 
 /// Most heartbeats of a shard on their way. Without a bound a hung disk or a cut line would gather them.
 const HEARTBEATS: usize = 16;
+/// A leader that was heard for this long has settled: its election succeeded.
+const SETTLED: Duration = Duration::from_secs(5);
+/// The longest pause between two appends within that time. Heartbeats come ten times a second.
+const PAUSE: Duration = Duration::from_secs(2);
 
 /// When a replica was heard last, and by whom. Cheap to clone.
 #[derive(Clone)]
@@ -31,6 +35,8 @@ struct Inner {
 struct Times {
     /// The last append of a leader that Raft took.
     leader: Option<Instant>,
+    /// The first of these appends that came without a long pause.
+    led_since: Instant,
     /// The last vote, for itself or for another.
     vote: Instant,
     /// As a leader: the start of the newest heartbeat that a majority has answered.
@@ -43,7 +49,7 @@ impl Default for Silence {
     fn default() -> Self {
         let now = Instant::now();
         Self(Arc::new(Inner {
-            times: Mutex::new(Times { leader: None, vote: now, majority: now, ask: now }),
+            times: Mutex::new(Times { leader: None, led_since: now, vote: now, majority: now, ask: now }),
             majority: watch::Sender::new(true),
             leader: watch::Sender::new(false),
             heartbeats: Arc::new(Semaphore::new(HEARTBEATS)),
@@ -54,9 +60,18 @@ impl Default for Silence {
 
 impl Silence {
     pub(super) fn leader_heard(&self) {
-        let mut times = self.0.times.lock();
-        times.leader = Some(Instant::now());
+        let (mut times, now) = (self.0.times.lock(), Instant::now());
+        if times.leader.is_none_or(|at| now.saturating_duration_since(at) >= PAUSE) {
+            times.led_since = now;
+        }
+        times.leader = Some(now);
         set(&self.0.leader, true);
+    }
+
+    /// The last append of a leader, or of leaders one after the other, if appends came for long enough before it.
+    pub(super) fn settled(&self) -> Option<Instant> {
+        let t = *self.0.times.lock();
+        t.leader.filter(|at| at.saturating_duration_since(t.led_since) >= SETTLED)
     }
 
     /// Records whether the leader was heard within this time. A follower that is left alone starts no election, so Raft goes on naming the leader that is gone.
@@ -161,6 +176,28 @@ mod tests {
         assert!(silence.is_over(2 * SECOND, SECOND));
         silence.voted();
         assert!(!silence.is_over(2 * SECOND, SECOND), "the candidate may win");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_leader_settles_by_appends_without_a_long_pause() {
+        let silence = Silence::default();
+        for _ in 0..4 {
+            advance(SECOND).await;
+            silence.leader_heard();
+        }
+        assert_eq!(silence.settled(), None);
+        advance(PAUSE).await;
+        silence.leader_heard();
+        advance(SECOND).await;
+        silence.leader_heard();
+        assert_eq!(silence.settled(), None, "the pause was long");
+        for _ in 0..4 {
+            advance(SECOND).await;
+            silence.leader_heard();
+        }
+        let last = Instant::now();
+        advance(SECOND).await;
+        assert_eq!(silence.settled(), Some(last));
     }
 
     /// A candidate that asked before it voted would depose the leader that it has just elected.
