@@ -143,7 +143,8 @@ pub(crate) enum Command {
     /// Let old generations of this device go.
     ///
     /// What no rule keeps is condemned: it is no longer listed, and `--undo` brings it back. The first prune seven days later deletes its data. The newest complete
-    /// generation of a series always stays. Times are those of this device's zone.
+    /// generation of a series always stays. Times are those of this device's zone. A generation that is damaged stops a prune by rules, because it is not known what it needs:
+    /// `--drop` condemns it by its number.
     /// Example: `bkv prune /mnt/disk --keep-daily 7 --keep-weekly 4 --keep-monthly 12`
     Prune(prune::Prune),
     /// List the writers that the vault knows: one for each device at each destination.

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use bkv_backups::format::Id;
+use bkv_backups::format::ledger::{Ledger, Series};
 use bkv_backups::prune::{GRACE_MS, Policy, Swept, condemn, decide, sweep, undo};
 use bkv_backups::{Clock as _, Naming, Outside, StateFile, SystemClock, Vault as _, VaultFault, Writer};
 use bkv_client::BackupKey;
@@ -29,6 +30,9 @@ pub(crate) struct Prune {
     /// Only the series of this name. [default: each series of this device]
     #[arg(long, value_name = "LABEL")]
     pub series: Option<String>,
+    /// Condemn the generation of this number, in the place of the rules. Repeatable. For one that is damaged or has a wrong date.
+    #[arg(long, value_name = "N", conflicts_with_all = ["undo", "keep_last", "keep_within", "keep_hourly", "keep_daily", "keep_weekly", "keep_monthly", "keep_yearly", "keep_tag"])]
+    pub drop: Vec<u64>,
     /// Bring back everything that was condemned and is not deleted yet.
     #[arg(long, conflicts_with_all = ["dry_run", "series"])]
     pub undo: bool,
@@ -195,9 +199,17 @@ impl Job {
             let what = format!("this device has no series '{label}' here");
             return Err(Failure::new(Exit::NoInput, what).remedy("`bkv backups` lists the series."));
         }
+        if !self.a.drop.is_empty() {
+            return self.by_number(ledger, &wanted);
+        }
         for series in wanted {
             let generations: Vec<_> = ledger.generations(&series.id).collect();
-            let keep = decide(&generations, &policy, None, SystemClock.now_ms(), &TimeZone::system())?;
+            let keep = decide(&generations, &policy, None, SystemClock.now_ms(), &TimeZone::system());
+            let keep = keep.map_err(|error| {
+                let failure = Failure::from(error);
+                let remedy = failure.remedy.clone().unwrap_or_default();
+                failure.remedy(format!("{remedy} `--drop N` does that."))
+            })?;
             for (kept, stays) in generations.iter().zip(keep) {
                 if stays {
                     stay += 1;
@@ -209,6 +221,31 @@ impl Job {
         }
         Ok((chosen, named, stay))
     }
+
+    /// What --drop names, in the same form.
+    fn by_number(
+        &self,
+        ledger: &Ledger,
+        wanted: &[&Series],
+    ) -> Outcome<(BTreeSet<Of>, Vec<(String, u64)>, u64)> {
+        let [series] = wanted else {
+            return Err(Failure::new(Exit::Usage, "--drop names generations of one series")
+                .remedy("Add --series. `bkv backups` lists the series."));
+        };
+        let (mut chosen, mut named) = (BTreeSet::new(), Vec::new());
+        for number in &self.a.drop {
+            if !ledger.generations(&series.id).any(|kept| kept.number == *number) {
+                let what = format!("'{}' has no generation {number}", name(series.label.as_bytes()));
+                return Err(Failure::new(Exit::NoInput, what)
+                    .remedy("`bkv backups` lists the generations. Nothing was changed."));
+            }
+            if chosen.insert((series.id, *number)) {
+                named.push((series.label.clone(), *number));
+            }
+        }
+        let stay = ledger.kept.len().saturating_sub(chosen.len()) as u64;
+        Ok((chosen, named, stay))
+    }
 }
 
 pub(crate) async fn run(out: Output, a: Prune) -> Outcome {
@@ -217,7 +254,7 @@ pub(crate) async fn run(out: Output, a: Prune) -> Outcome {
     let tag = tag(&kept)?;
     let place = Place::open(&a.from, &a.online.remote, Exit::NoInput)?;
     let (undoing, dry) = (a.undo, a.dry_run);
-    if !undoing && a.keep.policy() == Policy::default() {
+    if !undoing && a.drop.is_empty() && a.keep.policy() == Policy::default() {
         return Err(Failure::new(Exit::Usage, "no rule says what to keep")
             .remedy("Give at least one, such as --keep-daily 7 --keep-weekly 4. --undo brings condemned generations back."));
     }

@@ -89,6 +89,33 @@ fn a_repair_by_another_device_says_who_can_do_it() {
     assert!(!world.at("tablet/writers").exists(), "a repair made a writer");
 }
 
+/// Which data a damaged generation needs is not known, so it stops the rules. By its number it goes.
+#[test]
+fn a_damaged_generation_goes_by_its_number() {
+    let world = World::new();
+    world.write("file", "x");
+    world.backup(&[]);
+    let first = world.objects();
+    world.backup(&[]);
+    let second: Vec<PathBuf> = world.objects().into_iter().filter(|o| !first.contains(o)).collect();
+    world.backup(&[]);
+    for object in &second {
+        rot(object);
+    }
+    world.ends(65, &["prune", "cloud", "--keep-last", "2"]);
+    assert!(world.ends(66, &["prune", "cloud", "--drop", "7"]).contains("no generation 7"));
+    assert!(world.ends(2, &["prune", "cloud", "--drop", "3"]).contains("never pruned"));
+    world.ends(2, &["prune", "cloud", "--drop", "2", "--keep-last", "1"]);
+    let dry = world.json(0, &["prune", "cloud", "--drop", "2", "--dry-run"]);
+    assert_eq!((dry["condemned"].as_array().unwrap().len(), &dry["stay"]), (1, &2.into()), "{dry}");
+    let text = world.ok(&["prune", "cloud", "--drop", "2", "--drop", "2"]);
+    assert!(text.contains("condemned: generation 2 of 'docs'") && text.contains("2 stay"), "{text}");
+    world.ok(&["prune", "cloud", "--keep-last", "1"]);
+    world.ok(&["verify", "cloud"]);
+    world.ok(&["backup", "source", "--to", "cloud", "--form", "series", "--name", "more"]);
+    assert!(world.ends(2, &["prune", "cloud", "--drop", "1"]).contains("--series"));
+}
+
 /// The names and bytes of everything at a destination.
 fn content(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
     let found = files(folder).into_iter();
