@@ -16,6 +16,7 @@ command -v pkg-config >/dev/null                     || missing+=(pkg-config)
 command -v shellcheck >/dev/null                     || missing+=(shellcheck)
 command -v python3 >/dev/null && python3 -c 'import venv, ensurepip' 2>/dev/null || missing+=(python3-venv)
 command -v restic >/dev/null                         || missing+=(restic)
+command -v rclone >/dev/null                         || missing+=(rclone)
 command -v borg >/dev/null                           || missing+=(borgbackup)
 python3 -c 'import yaml' 2>/dev/null || /usr/bin/python3 -c 'import yaml' 2>/dev/null || missing+=(python3-yaml)
 

@@ -30,19 +30,19 @@ const READ_AHEAD: u32 = 4;
 /// What was copied.
 #[derive(Debug, Default)]
 pub struct Copied {
-    /// Generations that are whole at the second destination.
+    /// Kept generations whose objects are all at the second destination: written and read back now, or listed there before with their lengths.
     pub generations: u64,
     /// Objects that were written, ledgers included.
     pub objects: u64,
     /// Their bytes.
     pub bytes: u64,
-    /// Blobs and packs that were there already, by the lengths of their objects.
+    /// Blobs and packs that were there already, by the lengths of their objects. They were not read.
     pub blobs_there: u64,
     /// What does not read, or has no free name at the second destination, and was not copied: the first object, and why.
     pub broken: Vec<(String, Error)>,
 }
 
-/// Copies the newest ledger of a writer, and all generations that it keeps, to `to`.
+/// Copies the newest ledger of a writer to `to`, with all generations that it keeps or has condemned: a condemned one can be taken back.
 pub fn copy(
     access: Access<'_>,
     history: &History,
@@ -57,9 +57,10 @@ pub fn copy(
     let way = Way { from: access.destination, to, folder, there, tally: Mutex::new(Tally::default()) };
     let mut copied = Copied::default();
     let mut blobs = Blobs::default();
-    for kept in &history.ledger.kept {
+    let condemned = history.ledger.condemned.iter().map(|condemned| (&condemned.kept, false));
+    for (kept, is_kept) in history.ledger.kept.iter().map(|kept| (kept, true)).chain(condemned) {
         match way.generation(access, Choice { history, kept }, &mut blobs, &mut copied, control) {
-            Ok(is_whole) => copied.generations += u64::from(is_whole),
+            Ok(is_whole) => copied.generations += u64::from(is_whole && is_kept),
             Err(error) if costs_itself_only(&error) => {
                 copied.broken.push((folder.object(Kind::Manifest, &kept.generation, 0), error));
             }
@@ -81,9 +82,14 @@ pub fn copy(
     Ok(copied)
 }
 
-/// True for an error of one object, after which the others can be copied.
+/// True for an error of one object, after which the others can be copied. A disk that dies fails to read some objects, and the others must be saved.
 fn costs_itself_only(error: &Error) -> bool {
-    error.is_damage() || matches!(error, Error::Occupied { .. })
+    let is_read = |doing: &str| matches!(doing, "read" | "read back" | "look at");
+    match error {
+        Error::Destination { doing, fault: Fault::Other(_) | Fault::Denied(_), .. } => is_read(doing),
+        Error::Occupied { .. } => true,
+        other => other.is_damage(),
+    }
 }
 
 /// Blobs of the generations before.

@@ -28,7 +28,7 @@ pub(crate) fn list(destination: &dyn Destination, folder: &Folder) -> Result<Vec
 
 /// The bytes of a ledger whose hash is `named.hash`. None if no copy is there.
 pub(crate) fn bytes(destination: &dyn Destination, folder: &Folder, named: Named) -> Result<Option<Vec<u8>>> {
-    let mut damaged = None;
+    let (mut damaged, mut failed) = (None, None);
     for number in LEDGER_COPIES {
         let name = folder.ledger(named.counter, &named.hash, number);
         let copies = destination.stat(&name).map_err(|fault| Error::at("look at", &name, fault))?.len();
@@ -38,12 +38,13 @@ pub(crate) fn bytes(destination: &dyn Destination, folder: &Folder, named: Named
                 // Its name is its hash, so another content is damage or a sync that has not finished.
                 Ok(bytes) => damaged = Some((name.clone(), bytes.len())),
                 Err(Fault::NotFound) => {}
-                Err(fault) => return Err(Error::at("read", &name, fault)),
+                // On a disk that dies the other copy may read.
+                Err(fault) => failed = Some(Error::at("read", &name, fault)),
             }
         }
     }
     match damaged {
-        None => Ok(None),
+        None => failed.map_or(Ok(None), Err),
         Some((object, length)) if length < LEDGER_HEAD => Err(Error::Cut { object }),
         Some((object, _)) => Err(Error::Damaged { object, what: "its content is not the one in its name" }),
     }

@@ -37,6 +37,8 @@ pub struct Expected {
     pub named: Option<Named>,
     /// V. None without forward secrecy.
     pub v: Option<Secret>,
+    /// The V before it, which the vault keeps for 7 days. With it a copy of the destination opens that is older than the present V, if the caller accepts an older ledger.
+    pub before: Option<Secret>,
 }
 
 /// How the ledger that was read relates to what is known.
@@ -194,8 +196,13 @@ pub fn history(
                 let rolled_back = Error::RolledBack { counter: named.counter, object };
                 let error = other.err().unwrap_or(rolled_back);
                 let older = listed.iter().filter(|l| l.counter < named.counter && accept_older);
-                let found =
-                    older.copied().find_map(|older| open(older).ok().flatten().map(|ledger| (older, ledger)));
+                let before = expected.and_then(|expected| expected.before.as_ref());
+                let open_old = |older| {
+                    let under = |v| ledgers::open(access.destination, &folder, access.key, v, older);
+                    let ledger = under(v).ok().flatten();
+                    ledger.or_else(|| before.and_then(|before| under(Some(before)).ok().flatten()))
+                };
+                let found = older.copied().find_map(|older| open_old(older).map(|ledger| (older, ledger)));
                 let (at, ledger) = found.ok_or(error)?;
                 (at, ledger, Standing::Older)
             }

@@ -13,7 +13,6 @@ use crate::contents::Reading;
 use crate::error::{Error, Result};
 use crate::format::Id;
 use crate::format::ledger::{Kept, Ledger, Series};
-use crate::format::secret::Secret;
 use crate::ledgers;
 use crate::library::{Access, Choice, Expected, History, history};
 use crate::vault::{Named, SetLedger, Vault, VaultFault};
@@ -24,23 +23,29 @@ pub type Of = (String, u64);
 /// What came back.
 #[derive(Debug, Default)]
 pub struct TakenBack {
-    /// Generations that the ledger named before did not have, and that are whole.
+    /// Generations that the ledger named before did not have, and whose objects are all listed with their lengths.
     pub back: Vec<Of>,
     /// Those that are not: their data was deleted or is damaged.
     pub lost: Vec<Of>,
+    /// Number of the ledger that was named before, if it did not open here: what only it had is given up.
+    pub given_up: Option<u64>,
 }
 
-/// Takes back `before`, the V that the vaults keep beside the one of `known`. Changes nothing if no generation comes back by it.
+/// Takes back [`Expected::before`]. Changes nothing if no generation comes back by it.
+///
+/// Generations that were made since stand only in the ledger that the vault names. If it does not open here, they would be given up, so that is [`Error::RolledBack`] unless
+/// `without_named`. A thief may have named a ledger that exists nowhere.
 pub fn take_back(
     access: Access<'_>,
     vault: &dyn Vault,
     clock: &dyn Clock,
     known: &Expected,
-    before: &Secret,
+    without_named: bool,
 ) -> Result<TakenBack> {
     let nothing = |what: &str| Err(Error::NoSuchGeneration(format!("{what}; V was not changed")));
     let Some(named) = known.named else { return nothing("the vault names no ledger of this writer") };
-    let expected = Expected { writer: known.writer, named: None, v: Some(before.clone()) };
+    let Some(before) = &known.before else { return nothing("the vault keeps no V before") };
+    let expected = Expected { writer: known.writer, named: None, v: Some(before.clone()), before: None };
     let old = match history(access, known.writer, Some(&expected), true) {
         Ok(Some(old)) => old,
         Ok(None) | Err(Error::WrongV { .. }) => {
@@ -52,7 +57,13 @@ pub fn take_back(
         Err(error @ Error::Destination { .. }) => return Err(error),
         opened => opened.ok().flatten(),
     };
-    let (whole, taken) = sort_out(access, &old, present.as_ref())?;
+    let given_up = present.is_none().then_some(named.counter);
+    if given_up.is_some() && !without_named {
+        let object = old.folder.ledger(named.counter, &named.hash, 1);
+        return Err(Error::RolledBack { counter: named.counter, object });
+    }
+    let (whole, mut taken) = sort_out(access, &old, present.as_ref())?;
+    taken.given_up = given_up;
     if taken.back.is_empty() {
         return nothing("no generation that only the V before opens is whole at this destination");
     }
@@ -68,12 +79,20 @@ pub fn take_back(
         // The answer to an earlier call was lost.
         Ok(()) => Ok(taken),
         Err(VaultFault::Refused { named: Some(there) }) if there == new => Ok(taken),
-        Err(fault) => Err(Error::Vault(format!("{fault}; V was not taken back, repeat the command"))),
+        Err(fault) => {
+            let object = old.folder.ledger(new.counter, &new.hash, 1);
+            let what = if matches!(fault, VaultFault::Unreachable(_)) {
+                "it is not known whether it took V back"
+            } else {
+                "V was not taken back"
+            };
+            Err(Error::Vault(format!("{fault}: {what}, and {object} was written for it; repeat the command")))
+        }
     }
 }
 
-/// The generations of the old ledger that are whole or that the present one has too, and what is told of the others. A condemned one comes back like a kept one: who replaced
-/// V may have condemned it before.
+/// Parts the generations of the old ledger into those that stay, because the present one has them too or because they are whole, and those that are lost. A condemned
+/// generation comes back like a kept one: the thief may have condemned it first.
 fn sort_out(access: Access<'_>, old: &History, present: Option<&Ledger>) -> Result<(Vec<Kept>, TakenBack)> {
     let ids: HashSet<Id> =
         present.iter().flat_map(|ledger| &ledger.kept).map(|kept| kept.generation).collect();

@@ -3,11 +3,14 @@
 
 mod common;
 
+use std::collections::BTreeSet;
 use std::fs;
+use std::ops::{ControlFlow, Range};
 
 use bkv_backups::copy::{Copied, copy};
-use bkv_backups::destination::Fault;
-use bkv_backups::{Access, Error, Library, Which, open};
+use bkv_backups::destination::{Destination, Fault, Listed, Meta};
+use bkv_backups::prune::{GRACE_MS, condemn, sweep};
+use bkv_backups::{Access, Error, Expected, Library, Secret, Standing, Which, open};
 use common::*;
 
 fn bench() -> Bench {
@@ -232,4 +235,106 @@ fn a_killed_write_to_a_folder_leaves_no_object() {
     std::os::unix::fs::symlink(dir.path().join("elsewhere"), &link).unwrap();
     assert_eq!(folder.write("a/b/link", &bytes), Err(Fault::Exists));
     assert!(!dir.path().join("elsewhere").exists());
+}
+
+/// Forward secrecy reaches copies too: after a prune with a new V a copy from before opens with the V before it only, and a later copy with the new one.
+#[test]
+fn s54_a_copy_from_before_a_new_v_opens_with_the_v_before() {
+    let bench = bench();
+    for n in 0..2 {
+        fs::write(bench.source().join("a/large"), noise(100 + n, 9000)).unwrap();
+        bench.backup("a", "docs").unwrap();
+    }
+    let to = Memory::default();
+    copied(&bench, &to).unwrap();
+    let v = bench.expected().remove(0).v;
+    let mut writer = bench.writer("a").unwrap();
+    let series = writer.ledger().series("docs").unwrap().id;
+    condemn(&mut writer, &BTreeSet::from([(series, 1)]), control()).unwrap();
+    bench.now.add(GRACE_MS);
+    assert!(sweep(&mut writer, true, control()).unwrap().new_v);
+    drop(writer);
+    let access = Access { destination: &to, ..bench.access() };
+    let known = |before| Expected { before, ..bench.expected().remove(0) };
+    let opens = |before: &Option<Secret>, accept_older| {
+        let library = open(access, &[known(before.clone())], accept_older).unwrap();
+        library.histories.first().map(|history| (history.standing, history.ledger.kept.len()))
+    };
+    assert_eq!(opens(&None, true), None, "the copy opens without the V before");
+    assert_eq!(opens(&v, false), None, "an older copy is taken silently");
+    assert_eq!(opens(&v, true), Some((Standing::Older, 2)));
+    copied(&bench, &to).unwrap();
+    assert_eq!(opens(&None, false), Some((Standing::Named, 1)));
+    assert_copy_restores(&bench, &to, Which::Latest, 1);
+}
+
+/// A condemned generation is at the copy too: whoever takes the prune back there restores it.
+#[test]
+fn a_copy_has_what_was_condemned() {
+    let bench = bench();
+    bench.backup("a", "docs").unwrap();
+    fs::write(bench.source().join("a/large"), noise(200, 9000)).unwrap();
+    bench.backup("a", "docs").unwrap();
+    let all = bench.memory.objects();
+    let mut writer = bench.writer("a").unwrap();
+    let series = writer.ledger().series("docs").unwrap().id;
+    condemn(&mut writer, &BTreeSet::from([(series, 1)]), control()).unwrap();
+    drop(writer);
+    let to = Memory::default();
+    let report = copied(&bench, &to).unwrap();
+    assert_eq!((report.generations, report.broken.len()), (1, 0), "{report:?}");
+    assert_eq!(to.objects(), all);
+}
+
+/// A disk that dies fails to read one object after the other. Each costs itself only, at both places.
+#[test]
+fn a_copy_leaves_out_what_a_dying_disk_does_not_read() {
+    let bench = bench();
+    bench.backup("a", "docs").unwrap();
+    for name in bench.memory.objects() {
+        let from = Unreadable(&bench.memory, name.clone());
+        let library = bench.library();
+        let to = Memory::default();
+        let access = Access { destination: &from, ..bench.access() };
+        let report = copy(access, &library.histories[0], &to, control()).unwrap();
+        assert_eq!((report.generations, report.broken.len()), (0, 1), "{name}: {report:?}");
+        assert_eq!(to.ledgers().len(), 2, "{name}");
+        let second = Unreadable(&to, name.clone());
+        let report = copy(bench.access(), &library.histories[0], &second, control()).unwrap();
+        assert_eq!((report.generations, report.broken.len()), (0, 1), "{name}: {report:?}");
+    }
+    // One copy of the ledger is enough.
+    let ledger = bench.memory.ledgers().remove(0);
+    let from = Unreadable(&bench.memory, ledger);
+    let library = open(Access { destination: &from, ..bench.access() }, &bench.expected(), false).unwrap();
+    assert_eq!(library.histories.len(), 1);
+}
+
+/// A destination of which one object can't be read, as with a bad sector.
+struct Unreadable<'a>(&'a Memory, String);
+
+impl Destination for Unreadable<'_> {
+    fn read(&self, name: &str, copy: usize, range: Range<u64>) -> Result<Vec<u8>, Fault> {
+        if name == self.1 { Err(Fault::Other("bad sector".into())) } else { self.0.read(name, copy, range) }
+    }
+
+    fn write(&self, name: &str, bytes: &[u8]) -> Result<(), Fault> {
+        self.0.write(name, bytes)
+    }
+
+    fn stat(&self, name: &str) -> Result<Vec<Meta>, Fault> {
+        self.0.stat(name)
+    }
+
+    fn list(&self, folder: &str, each: &mut dyn FnMut(Listed) -> ControlFlow<()>) -> Result<(), Fault> {
+        self.0.list(folder, each)
+    }
+
+    fn folders(&self, folder: &str) -> Result<Vec<String>, Fault> {
+        self.0.folders(folder)
+    }
+
+    fn delete(&self, name: &str) -> Result<(), Fault> {
+        self.0.delete(name)
+    }
 }

@@ -55,6 +55,22 @@ impl Output {
         })
     }
 
+    /// A secret, without a copy that is not wiped. `name` is its field with --json.
+    pub(crate) fn secret(self, name: &str, line: &str) -> Outcome {
+        let unwritten = |failure: Failure| {
+            failure
+                .remedy("Nothing was changed. Make room or choose another output, then repeat the command.")
+        };
+        if !self.json {
+            return to_stdout(line).map_err(unwritten);
+        }
+        let mut object = Zeroizing::new(String::with_capacity(name.len() + line.len() + 8));
+        for part in ["{\"", name, "\":\"", line, "\"}"] {
+            object.push_str(part);
+        }
+        to_stdout(&object).map_err(unwritten)
+    }
+
     fn write(
         self,
         text: &str,

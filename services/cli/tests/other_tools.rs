@@ -102,6 +102,33 @@ fn borg_restores_under_a_passphrase_that_is_derived_again() {
     assert_eq!(world.restored("source/file"), CONTENT);
 }
 
+/// The lines for rclone in docs/other-tools.md, without `drive:`. They stop if there is no key: rclone would encrypt under an empty password, which is a key of zeros.
+#[test]
+fn rclone_encrypts_under_a_derived_password_and_under_no_empty_one() {
+    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/other-tools.md");
+    let page = fs::read_to_string(page).unwrap();
+    let block = page.split("```").find(|block| block.contains("RCLONE_CONFIG_SECRET_TYPE")).unwrap();
+    let world = World::new();
+    fs::create_dir(world.at("drive")).unwrap();
+    let script = block
+        .replace("drive:backup", world.at("drive").to_str().unwrap())
+        .replace("~/Documents", "source")
+        .replace("bkv key", &format!("{BKV} key"));
+    world.run("sh", &["-c", &script], &[]);
+    let stored = fs::read_dir(world.at("drive")).unwrap().count();
+    assert_eq!(stored, 1);
+    world.lose();
+    fs::create_dir(world.at("source")).unwrap();
+    fs::write(world.at("source/secret"), "not under zeros").unwrap();
+    let failed = world.try_run("sh", &["-c", &script], &[]);
+    assert!(!failed.status.success(), "{}", shown(&failed));
+    assert_eq!(fs::read_dir(world.at("drive")).unwrap().count(), stored, "it was encrypted without a key");
+    world.bkv(&["key", "enter", "--key-file", "paper"]);
+    let restore = script.replace("rclone copy source secret:", "rclone copy secret: out");
+    world.run("sh", &["-c", &restore], &[]);
+    assert_eq!(world.restored("out/file"), CONTENT);
+}
+
 /// S37: the password goes to standard output or into a new file that only its owner can read.
 #[test]
 fn s37_a_derived_password_is_in_no_argument_and_no_file_for_others() {
@@ -120,7 +147,7 @@ fn s37_a_derived_password_is_in_no_argument_and_no_file_for_others() {
     assert_eq!(again.status.code(), Some(73), "{}", shown(&again));
     assert_eq!(world.restored("password"), printed, "a file was overwritten");
     let json = world.bkv(&["key", "derive", "restic", "--json"]);
-    assert!(json.contains(printed.trim_end()) && json.contains("\"purpose\":\"restic\""));
+    assert_eq!(json, format!("{{\"password\":\"{}\"}}\n", printed.trim_end()));
     let wrong = world.try_run(BKV, &["key", "derive", "Restic"], &[]);
     assert_eq!(wrong.status.code(), Some(2), "{}", shown(&wrong));
     world.lose();

@@ -55,6 +55,8 @@ pub struct Swept {
     pub next_ms: Option<i64>,
     /// Whether the vault knows.
     pub naming: Option<Naming>,
+    /// True if V was changed. Copies of the destination that were made before open for 7 more days only.
+    pub new_v: bool,
     /// Why V was not changed although seeds are gone. Until it is changed, an old ledger still opens with the key and V.
     pub v_kept: Option<String>,
     /// Since when that is so, in milliseconds since 1970. The next sweep with a new V ends it. None if nothing is owed.
@@ -174,7 +176,10 @@ pub fn sweep(writer: &mut Writer<'_>, new_v: bool, control: Control<'_>) -> Resu
             ledger.v_owed_since_ms = None;
         };
         swept.naming = match writer.renew(&let_go, new_v)? {
-            Renewal::Done => Some(Naming::Named),
+            Renewal::Done => {
+                swept.new_v = true;
+                Some(Naming::Named)
+            }
             Renewal::NotDone(why) => {
                 let is_owed = why.is_some();
                 swept.v_kept = why;

@@ -131,7 +131,9 @@ impl<'a> Writer<'a> {
             // An attacker who can write to the destination can put a file there. Only a ledger under this writer's key counts.
             match self.read(named) {
                 Ok(Some(_)) => return Err(Error::Twin),
-                Err(Error::WrongV { .. }) if named.counter > newest => return Err(Error::Twin),
+                Err(Error::WrongV { .. }) if named.counter > newest && !self.is_named_by_vault() => {
+                    return Err(Error::Twin);
+                }
                 _ => {}
             }
         }
@@ -145,6 +147,13 @@ impl<'a> Writer<'a> {
             // Committing reports a vault that does not answer.
             Ok(None) | Err(_) => Ok(()),
         }
+    }
+
+    /// True if the vault answers that it names a ledger of this device. Then a newer one under another V counts nowhere: a V that was not taken leaves one, here or by another
+    /// device that could not take V back.
+    fn is_named_by_vault(&self) -> bool {
+        let named = self.outside.vault.named(&self.state.writer);
+        matches!(named, Ok(Some(named)) if self.state.is_ours(named))
     }
 
     /// The newest ledger.

@@ -367,8 +367,13 @@ impl Bench {
     pub fn expected(&self) -> Vec<Expected> {
         let state = self.vault.0.lock().unwrap();
         let all = state.named.iter();
-        all.map(|(writer, (named, v))| Expected { writer: *writer, named: Some(*named), v: v.clone() })
-            .collect()
+        all.map(|(writer, (named, v))| Expected {
+            writer: *writer,
+            named: Some(*named),
+            v: v.clone(),
+            before: None,
+        })
+        .collect()
     }
 
     pub fn access(&self) -> Access<'_> {

@@ -31,8 +31,11 @@ fn five_answers() {
     // Another key has other names, but the ledger is named by its hash.
     let error = ask(&BackupKey::from_bytes(&[8; 32]), &right).unwrap();
     assert!(matches!(error, Error::WrongKey { .. }), "{error}");
-    let error =
-        ask(&BackupKey::from_bytes(&[8; 32]), &Expected { writer, named: None, v: right.v.clone() }).unwrap();
+    let error = ask(
+        &BackupKey::from_bytes(&[8; 32]),
+        &Expected { writer, named: None, v: right.v.clone(), before: None },
+    )
+    .unwrap();
     assert!(matches!(error, Error::WrongKey { .. }), "{error}");
     for v in [Some(Secret::from_bytes([9; 32])), None] {
         let error = ask(&bench.key, &Expected { v, ..right.clone() }).unwrap();

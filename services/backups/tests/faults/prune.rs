@@ -138,7 +138,7 @@ fn s54_with_a_new_v_a_generation_that_was_let_go_opens_no_more() {
         let alone = Memory::default();
         alone.put(ledger, drive.get(ledger));
         let access = Access { destination: &alone, ..bench.access() };
-        let expected = Expected { writer: before.writer, named: None, v: v.clone() };
+        let expected = Expected { writer: before.writer, named: None, v: v.clone(), before: None };
         let Ok(Some(History { ledger, .. })) = history(access, before.writer, Some(&expected), true) else {
             return Vec::new();
         };

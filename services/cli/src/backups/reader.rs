@@ -53,6 +53,7 @@ fn merged(device: Vec<Expected>, vault: Vec<Expected>) -> Vec<Expected> {
             own.named = known.named;
             own.v = known.v.or(own.v.take());
         }
+        own.before = known.before;
     }
     all
 }
@@ -120,7 +121,7 @@ impl Reader {
         let own: Vec<Id> = states.iter().map(|state| state.writer).collect();
         let expected = states
             .into_iter()
-            .map(|state| Expected { writer: state.writer, named: state.newest(), v: state.v })
+            .map(|state| Expected { writer: state.writer, named: state.newest(), v: state.v, before: None })
             .collect();
         let of_device = writers.ids()?;
         Ok(Self {

@@ -82,6 +82,7 @@ pub(crate) fn expected(writers: &[Writer]) -> Vec<Expected> {
             writer: writer.id.0,
             named: Some(named(writer.ledger)),
             v: writer.v.as_ref().map(|v| Secret::from_bytes(*v.expose())),
+            before: writer.before.as_ref().map(|before| Secret::from_bytes(*before.v.expose())),
         })
         .collect()
 }

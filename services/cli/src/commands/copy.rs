@@ -42,7 +42,7 @@ impl One {
     fn line(&self) -> String {
         let Copied { generations, objects, bytes: length, blobs_there, .. } = &self.copied;
         format!(
-            "writer {}: {} of {}, {} written, {}; {} were there already",
+            "writer {}: {} of {}, {} written, {}; {} listed there already, not read",
             self.writer.chars().take(8).collect::<String>(),
             generations,
             count(self.kept, "generation"),
@@ -74,7 +74,7 @@ fn fact(object: &str, error: &Error) -> Value {
 /// What was copied, and why the backups of some writers were not.
 struct Done {
     all: Vec<One>,
-    unreadable: Vec<(String, Failure)>,
+    not_copied: Vec<(String, Failure)>,
 }
 
 /// Opens the second destination. A copy beside the original protects from nothing.
@@ -95,6 +95,9 @@ fn run_all(out: Output, a: &CopyArgs, reader: &Reader, to: &Place, cancel: &Canc
         library.choose(None, bkv_backups::Which::Latest)?;
     }
     to.make(&reader.access().tag)?;
+    let unreadable = std::mem::take(&mut library.unreadable).into_iter();
+    let mut not_copied: Vec<_> =
+        unreadable.map(|(id, error)| (hex::encode(id), Failure::from(error))).collect();
     let mut all = Vec::new();
     for history in &library.histories {
         for note in &history.notes {
@@ -104,11 +107,14 @@ fn run_all(out: Output, a: &CopyArgs, reader: &Reader, to: &Place, cancel: &Canc
         let control = Control { progress: &progress, cancel };
         let copied = copy(reader.access(), history, to.destination(), control);
         progress.end();
-        all.push(One { writer: hex::encode(history.writer), kept: kept(history), copied: copied? });
+        let writer = hex::encode(history.writer);
+        match copied {
+            Ok(copied) => all.push(One { writer, kept: kept(history), copied }),
+            Err(error @ Error::Cancelled) => return Err(error.into()),
+            Err(error) => not_copied.push((writer, error.into())),
+        }
     }
-    let unreadable =
-        library.unreadable.into_iter().map(|(id, error)| (hex::encode(id), Failure::from(error))).collect();
-    Ok(Done { all, unreadable })
+    Ok(Done { all, not_copied })
 }
 
 fn kept(history: &History) -> u64 {
@@ -130,26 +136,26 @@ fn tell(out: Output, done: &Done, to: String, not_here: Value) -> Outcome {
         out.warning(&format!("not copied: {object}: {error}"));
     }
     let lines: Vec<String> = done.all.iter().map(One::line).collect();
-    let unreadable: Vec<Value> = done
-        .unreadable
+    let not_copied: Vec<Value> = done
+        .not_copied
         .iter()
         .map(|(id, why)| json!({ "writer": id, "error": why.exit.word(), "message": why.message }))
         .collect();
     let facts = facts([
         ("to", to.into()),
         ("writers", done.all.iter().map(One::fact).collect::<Vec<_>>().into()),
-        ("unreadable", unreadable.into()),
+        ("not_copied", not_copied.into()),
         ("not_here", not_here),
     ]);
-    if done.unreadable.is_empty() && broken.is_empty() {
+    if done.not_copied.is_empty() && broken.is_empty() {
         return out.result(&lines.join("\n"), facts);
     }
     if !out.json && !lines.is_empty() {
         out.result(&lines.join("\n"), Map::new())?;
     }
-    let mut failure = if let Some((id, why)) = done.unreadable.first() {
+    let mut failure = if let Some((id, why)) = done.not_copied.first() {
         let short: String = id.chars().take(8).collect();
-        let message = format!("the backups of writer {short} do not read: {}", why.message);
+        let message = format!("the backups of writer {short} were not copied: {}", why.message);
         let remedy = why.remedy.clone().unwrap_or_default();
         let others = if done.all.is_empty() { "" } else { " Those of the other writers were copied." };
         Failure::new(why.exit, message).remedy(format!("{remedy}{others}"))

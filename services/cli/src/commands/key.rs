@@ -65,7 +65,7 @@ fn pseudonym(key: &BackupKey) -> [u8; 32] {
     tagged("bkv/digits-account/1", &[key.as_bytes()]).0
 }
 
-/// Few signs, so that nobody writes one purpose in two ways and looks for a password that was never used.
+/// Allows few characters: a purpose with another spelling would give another password.
 fn purpose(text: &str) -> Result<String, String> {
     let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '.' | '_' | '-');
     if text.is_empty() || text.len() > 64 || !text.chars().all(fits) {
@@ -82,7 +82,7 @@ fn derive(out: Output, device: &Device, purpose: &str, output: Option<&Path>) ->
         let _ = write!(line, "{byte:02x}");
     }
     let Some(path) = output else {
-        return out.shown(&line, facts([("purpose", purpose.into()), ("password", line.as_str().into())]));
+        return out.secret("password", &line);
     };
     line.push('\n');
     write_new(path, line.as_bytes(), 0o600)?;
@@ -120,13 +120,17 @@ pub(crate) fn run(out: Output, command: KeyCommand) -> Outcome {
             let digits = key.to_digits();
             let line: Zeroizing<String> = Zeroizing::new(digits.split_whitespace().collect());
             if plain && !out.json {
-                out.shown(&line, facts([]))?;
+                out.secret("key", &line)?;
             } else {
                 out.note("Whoever sees these digits can read every backup.");
                 if kept.mode == Mode::Password {
                     out.note("They alone restore single files (`--form file`). A series also needs V, which the vault keeps: restore it with the password.");
                 }
-                out.shown(&digits, facts([("key", line.as_str().into())]))?;
+                if out.json {
+                    out.secret("key", &line)?;
+                } else {
+                    out.shown(&digits, facts([]))?;
+                }
             }
         }
         KeyCommand::Derive { device, purpose, output } => derive(out, &device, &purpose, output.as_deref())?,

@@ -137,13 +137,14 @@ pub(crate) enum Command {
     ///
     /// The copy has the same objects and opens with the same key. `bkv backups`, `ls`, `restore` and the other commands take it like the first folder. Each object is proved
     /// genuine before it is written, and read back. What is there already is not copied again, so a copy that was stopped goes on where it was, and the next copy takes only
-    /// what is new. Nothing at the second folder is overwritten or deleted. The command ends with 3 if an object could not be copied. It leaves single files (.bkv) out.
+    /// what is new. It does not read what the second folder lists already: `bkv verify` of that folder does. After a prune has replaced V, older copies open for 7 more days only: copy again.
+    /// Nothing at the second folder is overwritten or deleted. The command ends with 3 if an object could not be copied. It leaves single files (.bkv) out.
     /// Example: `bkv copy /mnt/disk --to /mnt/second`
     Copy(copy::CopyArgs),
     /// Let old generations of this device go.
     ///
     /// What no rule keeps is condemned: it is no longer listed, and `--undo` brings it back. The first prune seven days later deletes its data. The newest complete
-    /// generation of a series always stays. Times are those of this device's zone. A generation that is damaged stops a prune by rules, because it is not known what it needs:
+    /// generation of a series always stays. When data is deleted, the vault gets a new V: 7 days later copies that `bkv copy` made before open no more, so copy again. Times are those of this device's zone. A generation that is damaged stops a prune by rules, because it is not known what it needs:
     /// `--drop` condemns it by its number.
     /// Example: `bkv prune /mnt/disk --keep-daily 7 --keep-weekly 4 --keep-monthly 12`
     Prune(prune::Prune),
@@ -157,12 +158,12 @@ pub(crate) enum Command {
     /// The vault keeps it for 7 more days. A backup by its device before then takes this back. After that only that device opens its backups, and an account has room for
     /// another writer. Nothing at the destination is deleted. Example: `bkv forget 1f0e9c2a`
     Forget(forget::Forget),
-    /// Take back the V of a writer that somebody else has replaced, and the generations that only it opens.
+    /// Take back the V of a writer that a thief of your key has replaced, and the generations that only it opens.
     ///
     /// Whoever has your key and a sign-in can replace V at the vault. Then no ledger opens any more, on any device but the writer's own. The vault keeps the V before it for 7 days:
     /// `bkv writers` shows until when. In that time this command brings back all generations whose data is still at the destination, and keeps those that were made since. It
     /// needs no state of the writer's device, whose next backup begins a new writer. It changes nothing if no generation comes back, as after a prune of your own, which has
-    /// deleted their data. Example: `bkv take-back /mnt/disk 1f0e9c2a`
+    /// deleted their data. If the ledger that the vault names is not in this folder, it asks first: what only that ledger lists is given up. Example: `bkv take-back /mnt/disk 1f0e9c2a`
     TakeBack(take_back::TakeBack),
     /// Show the state of your key, as the vaults sign it over a fresh nonce.
     Status(Online),

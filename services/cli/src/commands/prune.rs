@@ -324,6 +324,9 @@ fn tell(
             count(swept.ledgers, "old ledger")
         ));
     }
+    if swept.new_v {
+        lines.push("The vault has a new V. Copies of this folder that were made before open for 7 more days, with --allow-older, and then no more: renew them by `bkv copy`.".into());
+    }
     if let Some(why) = &swept.v_kept {
         lines.push(format!(
             "Old ledgers still open with the key until the vault has a new V, which it has not now: {why}."
@@ -343,6 +346,7 @@ fn tell(
             ("deleted_orphans", swept.orphans.into()),
             ("deleted_ledgers", swept.ledgers.into()),
             ("next_ms", swept.next_ms.into()),
+            ("new_v", swept.new_v.into()),
             ("v_kept", swept.v_kept.into()),
             ("dry_run", dry.into()),
         ]),

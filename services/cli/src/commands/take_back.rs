@@ -1,10 +1,9 @@
-//! `bkv take-back`: the last V of a writer, which somebody else has replaced.
+//! `bkv take-back`: the last V of a writer, after a thief of the key has replaced it.
 
 use std::path::PathBuf;
 
 use bkv_backups::take_back::{Of, TakenBack, take_back};
-use bkv_backups::{Access, Expected, Secret, SystemClock};
-use bkv_client::Secret32;
+use bkv_backups::{Access, Error, Expected, SystemClock};
 use clap::Args;
 use serde_json::{Value, json};
 
@@ -15,7 +14,8 @@ use crate::backups::{AccountVault, Place, Remote, expected, name, tag, writer};
 use crate::device::DeviceState;
 use crate::exit::{Exit, Failure, Outcome};
 use crate::output::{Output, facts};
-use crate::words::{count, time};
+use crate::secret_input;
+use crate::words::count;
 
 #[derive(Debug, Args)]
 pub(crate) struct TakeBack {
@@ -25,12 +25,11 @@ pub(crate) struct TakeBack {
     pub writer: String,
     #[command(flatten)]
     pub online: Online,
+    /// Don't ask for confirmation if the ledger that the vault names is not at this place.
+    #[arg(long)]
+    pub yes: bool,
     #[command(flatten, next_help_heading = "S3 and WebDAV")]
     pub remote: Remote,
-}
-
-fn secret(v: &Secret32) -> Secret {
-    Secret::from_bytes(*v.expose())
 }
 
 fn listed(all: &[Of]) -> Value {
@@ -44,7 +43,7 @@ fn lines(word: &str, all: &[Of]) -> Vec<String> {
 }
 
 /// What the vault has of the writer, and the V before.
-fn kept(known: &Known, digits: &str) -> Outcome<(Expected, Secret, u64)> {
+fn kept(known: &Known, digits: &str) -> Outcome<(Expected, u64)> {
     let one = known.find(digits)?;
     let Some(before) = &one.before else {
         let what = format!("the vault keeps no V before that of writer {}", writer(&one.id.0));
@@ -54,12 +53,35 @@ fn kept(known: &Known, digits: &str) -> Outcome<(Expected, Secret, u64)> {
     };
     let expected = expected(std::slice::from_ref(one)).pop();
     let expected = expected.ok_or_else(|| Failure::new(Exit::NoInput, "single files have no V"))?;
-    Ok((expected, secret(&before.v), before.until.0))
+    Ok((expected, before.until.0))
+}
+
+/// Asks before it gives up what only the named ledger has.
+fn ask_and_take(
+    access: Access<'_>,
+    vault: &AccountVault,
+    expected: &Expected,
+    yes: bool,
+) -> Outcome<TakenBack> {
+    let take = |without_named| take_back(access, vault, &SystemClock, expected, without_named);
+    let (counter, object) = match take(yes) {
+        Err(Error::RolledBack { counter, object }) => (counter, object),
+        ended => return Ok(ended?),
+    };
+    let what = format!(
+        "the ledger that the vault names, number {counter}, does not open here ({object}). If a device of yours wrote it, generations that were made since are at another folder, and taking V back here gives them up"
+    );
+    if secret_input::confirm(&format!("Attention: {what}. Go on?")) {
+        return Ok(take(true)?);
+    }
+    Err(Failure::new(Exit::Usage, what).remedy(
+        "Name the folder to which the device backs up. If a thief wrote that ledger, add --yes. Nothing was changed.",
+    ))
 }
 
 pub(crate) async fn run(out: Output, a: TakeBack) -> Outcome {
     let known = Known::open(&a.online).await?;
-    let (expected, before, until) = kept(&known, &a.writer)?;
+    let (expected, until) = kept(&known, &a.writer)?;
     let place = Place::open(&a.from, &a.remote, Exit::NoInput)?;
     let (key, tag) = (known.key()?, tag(&known.kept)?);
     let Online { fleet, token, device, timeout } = a.online;
@@ -68,9 +90,9 @@ pub(crate) async fn run(out: Output, a: TakeBack) -> Outcome {
     let id = expected.writer;
     let taken = cancellable(move |_| {
         let access = Access { destination: place.destination(), key: &key, tag };
-        take_back(access, &vault, &SystemClock, &expected, &before)
+        ask_and_take(access, &vault, &expected, a.yes)
     });
-    let TakenBack { back, lost } = taken.await??;
+    let TakenBack { back, lost, given_up } = taken.await??;
     let mut text = lines("back", &back);
     text.extend(lines("lost", &lost));
     text.push(format!(
@@ -84,7 +106,8 @@ pub(crate) async fn run(out: Output, a: TakeBack) -> Outcome {
             ("writer", hex::encode(id).into()),
             ("back", listed(&back)),
             ("lost", listed(&lost)),
-            ("was_kept_until", time(until).into()),
+            ("given_up_ledger", given_up.into()),
+            ("v_before_until_ms", until.into()),
         ]),
     )
 }

@@ -209,6 +209,11 @@ pub(crate) async fn run(out: Output, a: Verify) -> Outcome {
         ("not_here", not_here),
         ("broken", broken.iter().map(Broken::fact).collect::<Vec<_>>().into()),
         ("marked", done.map(|marked| marked.blobs).into()),
+        ("damaged_of_others", done.map(|marked| marked.others).into()),
+        (
+            "mark_error",
+            marked.as_ref().and_then(|marked| marked.as_ref().err()).map(|why| why.message.clone()).into(),
+        ),
         ("not_named", naming.map_or(Value::Null, not_named)),
     ]);
     let Some(first) = broken.first() else {

@@ -39,7 +39,7 @@ impl Known {
         self.kept.key()
     }
 
-    /// The one writer whose id begins so.
+    /// The writer whose id begins with these digits. Fails if several do.
     pub(super) fn find(&self, digits: &str) -> Outcome<&Writer> {
         let digits = digits.to_ascii_lowercase();
         let mut fitting = self.ledgers.writers.iter().filter(|w| hex::encode(w.id.0).starts_with(&digits));
@@ -52,7 +52,7 @@ impl Known {
         }
     }
 
-    /// Whose backups these are.
+    /// Names the device that writes these backups.
     pub(super) fn of(&self, one: &Writer) -> &'static str {
         if one.id == WriterId::FILES {
             "single files"

@@ -184,7 +184,7 @@ fn opened(key: &BackupKey, tag: Tag, ever: &Path, writer: Id, v: &Secret) -> BTr
         }
         let drive = LocalFolder::new(&alone);
         let access = Access { destination: &drive, key, tag };
-        let expected = Expected { writer, named: None, v: Some(v.clone()) };
+        let expected = Expected { writer, named: None, v: Some(v.clone()), before: None };
         let Ok(Some(mut found)) = history(access, writer, Some(&expected), true) else { continue };
         // A condemned generation still has its seed.
         let condemned = std::mem::take(&mut found.ledger.condemned);
@@ -270,7 +270,7 @@ pub(crate) async fn s54_deleted_generations_do_not_open_with_what_the_vaults_giv
     assert_eq!(steal(v.clone()).await.unwrap(), BTreeSet::from(kept));
 
     // The owner on a new device.
-    let expected = Expected { writer, named: Some(name(by_key.ledger)), v: Some(v) };
+    let expected = Expected { writer, named: Some(name(by_key.ledger)), v: Some(v), before: None };
     let new_device = LocalFolder::new(&drive);
     let key = key();
     let access = Access { destination: &new_device, key: &key, tag };

@@ -82,7 +82,12 @@ fn s54_a_thief_of_key_and_token_does_not_lock_the_owner_out() {
 
     // At another place there is nothing that it would bring back.
     take_back("elsewhere").expect(66);
-    let taken = take_back("cloud").expect(0).json;
+    // The thief's ledger is not there. Without a terminal the answer is no.
+    let refused = take_back("cloud").expect(2).json;
+    assert!(refused["message"].as_str().unwrap().contains("does not open here"), "{refused}");
+    let args = ["take-back", &cloud, &writer[..8], "--yes"];
+    let taken = alice.run(&args, "phone", None).expect(0).json;
+    assert!(taken["given_up_ledger"].as_u64().unwrap() > 4, "{taken}");
     assert_eq!((taken["back"].as_array().unwrap().len(), taken["lost"].as_array().unwrap().len()), (2, 0));
     for (to, number, content) in [("out", "latest", "two"), ("old", "1", "one")] {
         restore(to, &["--generation", number]).expect(0);
