@@ -13,6 +13,7 @@ sources=$PWD
 work=$(mktemp -d "${TMPDIR:-/tmp}/bkv-demo.XXXXXX")
 chmod 755 "$work" # the database runs as another user and must reach its folder
 stack=$work/stack
+s3='' # the S3 server's process
 colours
 
 cleanup() {
@@ -30,6 +31,7 @@ The stack is up. To go on:
 EOF
     exit 0
   fi
+  [ -z "$s3" ] || kill "$s3" 2>/dev/null || true
   bkv dev down --dir "$stack" >/dev/null 2>&1 || true
   rm -rf "$work"
   exit "$code"
@@ -106,6 +108,26 @@ run 'bkv restore cloud --generation 1 --include /Makefile --to first-day --token
 run "cmp first-day/Makefile $sources/Makefile"
 run 'bkv verify cloud --token alice.token --state new-phone'
 show 'the file that was gone on the second day comes back from the first, by the key that the new phone now has'
+
+chapter 'Straight to an S3 server, without a folder in between'
+if versitygw=$("$sources/tests/servers/versitygw/build.sh"); then
+  port=$((20000 + RANDOM % 10000))
+  run 'mkdir -p server/backups objects'
+  run "printf '[default]\naws_access_key_id = demo\naws_secret_access_key = demo-secret\n' > keys"
+  printf '%s$ %s%s\n' "$dim" "ROOT_ACCESS_KEY=demo ROOT_SECRET_KEY=demo-secret versitygw --port 127.0.0.1:$port --keep-alive --quiet posix --sidecar $work/objects $work/server &" "$off"
+  ROOT_ACCESS_KEY=demo ROOT_SECRET_KEY=demo-secret "$versitygw" --port "127.0.0.1:$port" --keep-alive --quiet posix --sidecar "$work/objects" "$work/server" >/dev/null 2>&1 &
+  s3=$!
+  for _ in $(seq 100); do (: <"/dev/tcp/127.0.0.1/$port") 2>/dev/null && break; sleep 0.1; done
+  run "bkv backup restored --to s3://backups/alice --endpoint http://127.0.0.1:$port --credentials keys --token alice.token --state new-phone"
+  run "bkv restore s3://backups/alice --to from-s3 --endpoint http://127.0.0.1:$port --credentials keys --token alice.token --state new-phone"
+  run '(cd from-s3 && find . -type f -print0 | sort -z | xargs -0 sha256sum) > s3.sums'
+  run 'cmp before.sums s3.sums'
+  run 'rm -rf from-s3'
+  kill "$s3" && s3=''
+  show 'an S3 server holds the backups, encrypted as they were read'
+else
+  echo '(left out: the S3 server is built with Go)'
+fi
 
 chapter 'A region dies (kill -9); the password still works'
 run 'bkv dev region kill eu-west --dir stack'

@@ -159,3 +159,23 @@ fn a_signal_ends_a_command_that_waits_for_a_server() {
     let endpoint = server.endpoint();
     world.ok(&["backup", "source", "--to", &at, "--endpoint", &endpoint, "--credentials", "keys"]);
 }
+
+/// A proxy would read the password and all objects. `http_proxy` is set in many offices.
+#[test]
+fn s37_a_server_without_tls_is_never_reached_through_a_proxy() {
+    let (server, world) = (WebDav::start(Tls::Off), World::new());
+    let (user, password) = WebDav::LOGIN;
+    world.write("file", "x");
+    credentials(&world, "logins", &format!("machine 127.0.0.1 login {user} password {password}\n"));
+    let proxy = TcpListener::bind("127.0.0.1:0").unwrap();
+    proxy.set_nonblocking(true).unwrap();
+    let url = format!("http://{}", proxy.local_addr().unwrap());
+    let at = format!("webdav://{user}@{}/x", server.host());
+    let mut backup = world.command(&["backup", "source", "--to", &at, "--credentials", "logins"]);
+    for name in ["http_proxy", "HTTP_PROXY", "ALL_PROXY", "all_proxy"] {
+        backup.env(name, &url);
+    }
+    let output = backup.output().unwrap();
+    assert!(output.status.success(), "{}", shown(&output));
+    assert!(proxy.accept().is_err());
+}
