@@ -285,7 +285,7 @@ fn names_from_outside_reach_no_terminal_raw() {
     let (one, other) = (at("one"), at("other"));
     for state in [&one, &other] {
         assert!(bkv(&["key", "new", "--state", state]).status().unwrap().success());
-        runs(&["backup", &source, "--to", &at("cloud"), "--state", state, "--form", "file"], 0);
+        runs(&["backup", &source, "--to", &at("cloud"), "--state", state, "--form", "old-file"], 0);
     }
     // The other key's backup is named, and the own one is restored.
     runs(&["restore", &at("cloud"), "--to", &at("out"), "--state", &one], 0);
@@ -323,7 +323,7 @@ fn s29_two_backups_of_one_state_never_take_the_same_number() {
             &state,
             "--json",
             "--form",
-            "file",
+            "old-file",
             "--name",
             name,
         ]);

@@ -85,3 +85,24 @@ fn a_missing_folder_and_a_folder_in_the_way_are_errors() {
     assert!(replace(Path::new("/"), b"x", Mode::Private).is_err());
     assert_eq!(entries(folder.path()), ["folder"]);
 }
+
+#[test]
+fn a_file_without_a_name_gets_it_when_it_is_whole_and_replaces_none() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("file");
+    let mut file = NewFile::at(&path).unwrap();
+    file.write_all(b"half").unwrap();
+    #[cfg(target_os = "linux")]
+    assert!(entries(folder.path()).is_empty(), "a kill would leave it");
+    drop(file);
+    assert!(entries(folder.path()).is_empty());
+    let mut file = NewFile::at(&path).unwrap();
+    file.write_all(b"whole").unwrap();
+    assert_eq!(file.file().metadata().unwrap().len(), 5);
+    file.publish(Mode::Private).unwrap();
+    assert_eq!((fs::read(&path).unwrap(), mode(&path)), (b"whole".to_vec(), 0o600));
+    let file = NewFile::at(&path).unwrap();
+    assert_eq!(file.publish(Mode::Private).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+    assert_eq!(entries(folder.path()), ["file"]);
+    assert!(NewFile::at(&folder.path().join("none/file")).is_err());
+}

@@ -4,6 +4,10 @@
 //! with O_EXCL, so it never opens a file or symbolic link that an attacker put there. It replaces a symbolic link at the target path and does not
 //! follow it. The caller must check the folders of the path.
 
+mod new_file;
+
+pub use new_file::NewFile;
+
 use std::fs::{self, File, Permissions};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};

@@ -7,7 +7,7 @@
 mod read;
 mod write;
 
-pub use read::{Opened, SingleFile, is_single, open, spool};
+pub use read::{Look, Opened, SingleFile, is_single, look, open, spool};
 pub use write::write;
 
 /// Name and length in front of an object.

@@ -17,7 +17,7 @@ use crate::format::ledger::{Kept, LEDGER_HEAD, Ledger, Series};
 use crate::format::manifest::Manifest;
 use crate::format::names::Kind;
 use crate::format::secret::random_id;
-use crate::format::{Folder, MAX_MANIFEST, MAX_OBJECT, sealed, sha256};
+use crate::format::{Folder, Id, MAX_MANIFEST, MAX_OBJECT, sealed, sha256};
 use crate::library::{History, Library, Standing};
 
 /// True if a file that begins with these bytes is a backup in one file of this format. Older files are read by `bkv_stream`.
@@ -43,12 +43,34 @@ pub struct Opened {
     pub library: Library,
 }
 
-/// Opens a file. It needs random access: a pipe goes through [`spool`] first. `name` names the file in errors.
-pub fn open(file: File, name: &str, key: &BackupKey) -> Result<Opened> {
+/// What a file shows without its key. None of it is proved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Look {
+    /// Id of the generation.
+    pub generation: Id,
+    /// Objects in the file.
+    pub objects: u64,
+    /// Length of the file.
+    pub bytes: u64,
+}
+
+/// Looks at a file without its key. Fails if it is another program's, or was cut between or in its objects.
+pub fn look(file: &File, name: &str) -> Result<Look> {
+    let (head, _, bytes) = begin(file, name)?;
+    let (frames, last) = scan(file, name, bytes)?;
+    if last.is_none() {
+        return Err(Error::Cut { object: name.into() });
+    }
+    let objects = frames.values().map(|copies| copies.len() as u64).sum();
+    Ok(Look { generation: head.generation, objects, bytes })
+}
+
+/// The head, its bytes, and the length of the file.
+fn begin(file: &File, name: &str) -> Result<(Head, [u8; HEAD], u64)> {
     let io = |error| Error::file("read", Path::new(name), error);
     let length = file.metadata().map_err(io)?.len();
     let mut start = vec![0; HEAD];
-    let n = fill(&file, &mut start, 0).map_err(io)?;
+    let n = fill(file, &mut start, 0).map_err(io)?;
     start.truncate(n);
     let (head, raw) = Head::parse(name, &start)?;
     if head.seeded {
@@ -57,6 +79,12 @@ pub fn open(file: File, name: &str, key: &BackupKey) -> Result<Opened> {
             what: "it is a part of a backup at a destination",
         });
     }
+    Ok((head, raw, length))
+}
+
+/// Opens a file. It needs random access: a pipe goes through [`spool`] first. `name` names the file in errors.
+pub fn open(file: File, name: &str, key: &BackupKey) -> Result<Opened> {
+    let (head, raw, length) = begin(&file, name)?;
     if head.open(&raw, key, None)?.is_none() {
         return Err(Error::WrongKey { object: name.into() });
     }

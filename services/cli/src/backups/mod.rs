@@ -11,7 +11,9 @@ mod reader;
 mod remote;
 mod selection;
 mod shown;
+mod single;
 mod vault;
+mod what;
 mod writers;
 
 pub(crate) use choice::{Number, Series, WhichGeneration, number};
@@ -24,7 +26,9 @@ pub(crate) use reader::Reader;
 pub(crate) use remote::Remote;
 pub(crate) use selection::{Exclude, Excluded, host, own_places, sources};
 pub(crate) use shown::{local, name, path_fact, table, writer};
+pub(crate) use single::{PIPE, Single, shown as shown_place, single_file};
 pub(crate) use vault::{AccountVault, expected};
+pub(crate) use what::{Stdin, What};
 pub(crate) use writers::Writers;
 
 use bkv_backups::format::Tag;

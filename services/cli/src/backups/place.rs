@@ -91,6 +91,11 @@ impl Place {
         folders.map_err(|fault| super::failure::at_place(&fault, Exit::NoInput))
     }
 
+    /// The place of a backup in one file, in which no writer has a folder.
+    pub(crate) fn of_file(path: &Path) -> Self {
+        Self { name: path.into(), lies: Lies::Here(LocalFolder::new(path)) }
+    }
+
     /// True if the writer has a folder here.
     pub(crate) fn has(&self, tag: &Tag, writer: &Id) -> Outcome<bool> {
         Ok(self.writers(tag)?.contains(&hex::encode(writer)))

@@ -7,7 +7,7 @@ use bkv_backups::{Access, Error, Expected, Library};
 use bkv_client::BackupKey;
 use serde_json::Value;
 
-use super::{AccountVault, Forms, Place, Remote, Writers, writer};
+use super::{AccountVault, Forms, Place, Remote, Single, Writers, shown_place, single_file, writer};
 use crate::args::MaybeOnline;
 use crate::commands::connection::ASK;
 use crate::device::{DeviceState, Kept, Mode};
@@ -28,6 +28,8 @@ pub(crate) struct Reader {
     not_here: Vec<Id>,
     /// Why it is not known what the vault has.
     unanswered: Option<String>,
+    /// The backup in one file that is read, and not the place.
+    single: Option<Single>,
 }
 
 /// The folder's name follows from the digits, so mistyped ones lead to no folder.
@@ -73,6 +75,15 @@ impl Reader {
     ) -> Outcome<Self> {
         let device = DeviceState::open(&online.device)?;
         let kept = device.require()?;
+        if let Some(file) = single_file(from)? {
+            return Self::of_file(&kept, file, from);
+        }
+        if std::fs::metadata(from).is_ok_and(|meta| meta.is_file()) {
+            let what = format!("{} is no backup that this command can look into", from.display());
+            return Err(Failure::new(Exit::NoInput, what).remedy(
+                "A file that an earlier version of `bkv` made has no list of its files. `bkv restore` restores it.",
+            ));
+        }
         let mut reader = Self::of_device(out, &device, &kept, from, &online.remote)?;
         if let Some(known) = known {
             reader.learn(known)?;
@@ -93,6 +104,35 @@ impl Reader {
             }
         }
         Ok(reader)
+    }
+
+    /// Reads a backup in one file. No vault knows of it.
+    pub(crate) fn of_file(kept: &Kept, file: std::fs::File, from: &Path) -> Outcome<Self> {
+        let key = kept.key()?;
+        let single = Single::open(file, shown_place(from), &key)?;
+        Ok(Self {
+            place: Place::of_file(from),
+            key,
+            tag: super::tag(kept)?,
+            expected: Vec::new(),
+            own: Vec::new(),
+            of_device: Vec::new(),
+            not_here: Vec::new(),
+            unanswered: None,
+            single: Some(single),
+        })
+    }
+
+    /// Fails for a backup in one file.
+    pub(crate) fn must_be_a_destination(&self, what: &str) -> Outcome {
+        if self.single.is_none() {
+            return Ok(());
+        }
+        Err(Failure::new(
+            Exit::Usage,
+            format!("{what} is for the backups of a folder, and not for a single file"),
+        )
+        .remedy("Name the folder that the backups lie in."))
     }
 
     fn of_device(
@@ -133,6 +173,7 @@ impl Reader {
             of_device,
             not_here: Vec::new(),
             unanswered: None,
+            single: None,
         })
     }
 
@@ -168,7 +209,9 @@ impl Reader {
     }
 
     pub(crate) fn access(&self) -> Access<'_> {
-        Access { destination: self.place.destination(), key: &self.key, tag: self.tag }
+        let place = self.place.destination();
+        let destination = self.single.as_ref().map_or(place, |single| &single.objects);
+        Access { destination, key: &self.key, tag: self.tag }
     }
 
     /// True for a writer of this device.
@@ -178,6 +221,9 @@ impl Reader {
 
     /// All backups of the account here.
     pub(crate) fn library(&self, accept_older: bool) -> Outcome<Library> {
+        if let Some(single) = &self.single {
+            return single.library(&self.key);
+        }
         let mut library = bkv_backups::open(self.access(), &self.expected, accept_older)?;
         let Some(why) = &self.unanswered else { return Ok(library) };
         for (writer, error) in &mut library.unreadable {

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use bkv_backups::format::ledger::{Kept, Series};
+use bkv_backups::format::manifest::Content;
 use bkv_backups::{History, Standing};
 use clap::Args;
 use serde_json::{Map, Value, json};
@@ -64,9 +65,18 @@ fn row(series: &Series, kept: &Kept, condemned: bool) -> Vec<String> {
     ]
 }
 
+const fn content(content: Content) -> &'static str {
+    match content {
+        Content::Tree => "folders",
+        Content::Bytes => "bytes",
+        Content::Pipe => "pipe",
+    }
+}
+
 fn generation(kept: &Kept, condemned_since: Option<i64>) -> Value {
     json!({
         "generation": kept.number,
+        "content": content(kept.content),
         "begun_ms": kept.begun_ms,
         "ended_ms": kept.ended_ms,
         "files": kept.files,

@@ -123,6 +123,7 @@ fn kept(history: &History) -> u64 {
 
 pub(crate) async fn run(out: Output, a: CopyArgs) -> Outcome {
     let reader = Reader::open(out, &a.online, &a.from).await?;
+    reader.must_be_a_destination("`bkv copy`")?;
     let to = second(&reader, &a)?;
     let not_here = reader.not_here(out);
     let shown = to.shown();

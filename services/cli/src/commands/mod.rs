@@ -2,6 +2,7 @@
 
 mod account;
 mod backup;
+mod backup_options;
 mod backups;
 mod candidates;
 mod cat;
@@ -28,6 +29,8 @@ mod saved;
 mod series_backup;
 mod series_restore;
 mod show;
+mod single_backup;
+mod single_restore;
 mod take_back;
 mod token_key;
 mod verify;
@@ -89,11 +92,14 @@ pub(crate) enum Command {
     /// can't be read costs itself only: it is listed, and the command ends with 3. A killed backup leaves the last generation whole.
     /// Example: `bkv backup ~/Documents --to /mnt/disk --exclude '*.tmp'`
     ///
-    /// A single file (`--form file`) has everything in it each time. It keeps files, folders, symbolic links, permission bits and times in whole seconds. Not kept: owners,
-    /// extended attributes, set-user-id and set-group-id bits. Hard links become separate files. A killed backup leaves a file that ends in `.partial`. The next backup of
-    /// the same name removes it. Each backup has a number: one above all that this device, the vault and the folder know for this key, whatever its name. A restore takes
-    /// the highest.
-    Backup(series_backup::Backup),
+    /// A single file (`--form file`, or `--to` with a path that ends in `.bkv` or with `-`) has everything in it each time, and keeps the same of each file. The key alone opens
+    /// it. No vault knows of it, so nobody can notice if an older one is served. A killed backup leaves nothing.
+    /// Examples: `bkv backup ~/Documents --to - | ssh host 'cat > documents.bkv'`, `pg_dump db | bkv backup --stdin-name db.sql --to /mnt/disk`
+    ///
+    /// `--form old-file` makes a file that earlier versions of `bkv` read. It keeps no owners, extended attributes, hard links or parts of seconds. A killed backup leaves a
+    /// file that ends in `.partial`, which the next one of the same name removes. Each has a number, one above all that this device, the vault and the folder know for this
+    /// key. A restore takes the highest.
+    Backup(backup_options::Backup),
     /// Decrypt a backup. Nothing appears at the destination before the whole backup is proved genuine.
     ///
     /// Of a series it takes the newest generation, or the one that `--generation` or `--at` names: `bkv restore /mnt/disk --to ~/back --at 2026-11-29`. Of single files in a

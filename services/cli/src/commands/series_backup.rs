@@ -1,8 +1,8 @@
-//! `bkv backup`: one generation of a series, or a single file.
+//! `bkv backup`: one generation of a series. `single_backup` makes a single file.
 
 use std::path::PathBuf;
 
-use bkv_backups::backup::{Options, Report, Source, Storage, backup as store};
+use bkv_backups::backup::{Options, Report, Storage, backup as store};
 use bkv_backups::format::manifest::Reason;
 use bkv_backups::prune::GRACE_MS;
 use bkv_backups::{
@@ -11,15 +11,15 @@ use bkv_backups::{
 };
 use bkv_client::BackupKey;
 use bkv_stream::{Cancel, Control};
-use clap::{Args, ValueEnum};
 use serde_json::{Map, Value, json};
 
 use super::backup::{self, FileBackup};
+use super::backup_options::{Backup, Form, SeriesOptions, label, what};
 use super::interrupt::cancellable;
-use crate::args::MaybeOnline;
+use super::single_backup;
 use crate::backups::{
-    AccountVault, DryPlace, DryState, DryVault, Exclude, Excluded, Forms, Place, Writers, host, name,
-    own_places, path_fact, sources, tag,
+    AccountVault, DryPlace, DryState, DryVault, Excluded, Forms, Place, Stdin, What, Writers, host, name,
+    own_places, path_fact, tag,
 };
 use crate::device::DeviceState;
 use crate::exit::{Exit, Failure, Outcome};
@@ -27,109 +27,33 @@ use crate::output::{Output, facts};
 use crate::progress::{Progress, bytes};
 use crate::words::count;
 
-/// How a backup lies at its destination.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Form {
-    /// A generation of a series: only what has changed is stored anew.
-    Series,
-    /// One file that ends in `.bkv`, with everything in it.
-    File,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct Backup {
-    /// Folder to back up. Several make one series, which then needs --name.
-    #[arg(required = true)]
-    pub source: Vec<PathBuf>,
-    /// Folder to put the backup into, or `s3://BUCKET/PREFIX` or `webdavs://HOST/PATH` for a series.
-    #[arg(long, value_name = "DEST")]
-    pub to: PathBuf,
-    /// Name of the backup series. [default: of a series, the device's name and the source's path; of a file, the source's name]
-    #[arg(long)]
-    pub name: Option<String>,
-    /// `series` stores what has changed since the last backup, `file` makes one file with everything.
-    #[arg(long, value_enum, default_value_t = Form::Series)]
-    pub form: Form,
-    /// Compress a single file with zstd before encrypting. A series is always compressed.
-    #[arg(long)]
-    pub compress: bool,
-    /// Leave out of a single file what can't be read, and list it, instead of stopping. A series always does, and ends with 3.
-    #[arg(long)]
-    pub skip_unreadable: bool,
-    #[command(flatten, next_help_heading = "Options of a series")]
-    pub series: SeriesOptions,
-    #[command(flatten, next_help_heading = "Key and vault")]
-    pub online: MaybeOnline,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct SeriesOptions {
-    #[command(flatten)]
-    pub exclude: Exclude,
-    /// Read every file, also those that look unchanged.
-    #[arg(long)]
-    pub read_all: bool,
-    /// Do not compare inode numbers, on file systems that make them up.
-    #[arg(long)]
-    pub ignore_inode: bool,
-    /// Back up a source that is empty, although its last backup was not.
-    #[arg(long)]
-    pub allow_empty: bool,
-    /// Begin the history of this device here anew, with a full backup: after the destination was emptied or exchanged.
-    #[arg(long)]
-    pub new_writer: bool,
-    /// Show what a backup would store. It reads what a backup reads, and writes nothing.
-    #[arg(long)]
-    pub dry_run: bool,
-    /// Wait for another backup of this device to end.
-    #[arg(long)]
-    pub wait_lock: bool,
-    /// A word to find this generation by, and to keep it by. Repeatable.
-    #[arg(long, value_name = "TAG")]
-    pub tag: Vec<String>,
-}
-
-impl SeriesOptions {
-    /// True if one of them was given.
-    fn is_given(&self) -> bool {
-        let rules = &self.exclude;
-        let lists = [&rules.exclude, &rules.iexclude, &rules.exclude_if_present, &self.tag];
-        let flags = [
-            rules.exclude_caches,
-            rules.one_file_system,
-            self.read_all,
-            self.ignore_inode,
-            self.allow_empty,
-            self.new_writer,
-            self.dry_run,
-            self.wait_lock,
-        ];
-        flags.contains(&true)
-            || lists.iter().any(|list| !list.is_empty())
-            || !rules.exclude_from.is_empty()
-            || rules.exclude_larger_than.is_some()
-    }
-}
-
 pub(crate) async fn run(out: Output, a: Backup) -> Outcome {
-    if a.form == Form::Series {
-        return make(out, a).await;
+    match a.form() {
+        Form::Series => make(out, a).await,
+        Form::File => single_backup::run(out, a).await,
+        Form::OldFile => old_file(out, a).await,
     }
+}
+
+async fn old_file(out: Output, a: Backup) -> Outcome {
     let usage = |what: &str, remedy: &str| Err(Failure::new(Exit::Usage, what).remedy(remedy));
     if a.series.is_given() {
         return usage(
-            "an option was given that a single file does not have",
-            "Leave --form file away, or that option.",
+            "an option was given that a file of earlier versions does not have",
+            "Leave --form old-file away, or that option.",
         );
     }
     if Place::is_elsewhere(&a.to)? {
         return usage(
-            "a single file goes to a folder of this machine",
-            "Leave --form file away: a server takes series.",
+            "a file of earlier versions goes to a folder of this machine",
+            "Leave --form old-file away: a server takes series.",
         );
     }
     let [source] = a.source.as_slice() else {
-        return usage("a single file holds one folder", "Name one folder, or leave --form file away.");
+        return usage(
+            "a file of earlier versions holds one folder",
+            "Name one folder, or leave --form old-file away.",
+        );
     };
     let single = FileBackup {
         source: source.clone(),
@@ -151,7 +75,7 @@ struct Job {
     writers: Writers,
     tag: bkv_backups::format::Tag,
     own: PathBuf,
-    sources: Vec<PathBuf>,
+    what: What,
     label: String,
     excluded: Excluded,
     options: SeriesOptions,
@@ -169,38 +93,14 @@ struct Made {
 /// The newest ledger of this device is not at the destination.
 const GONE: &str = "Wait for a sync to finish, or look for the newest copy of the destination. If it was emptied or exchanged on purpose, add --new-writer: this device begins a new history with a full backup.";
 
-/// In bytes.
-const LONGEST_LABEL: usize = 255;
-
 /// What an interrupted backup leaves.
 const INTERRUPTED: &str = "The last complete backup is whole. Repeat the command to make this one. What this run has stored is used by none, and a prune deletes it after 30 days.";
-
-/// The label of a series without a name.
-fn default_label(sources: &[PathBuf]) -> Outcome<String> {
-    let [one] = sources else {
-        return Err(Failure::new(Exit::Usage, "several folders are one series, and it needs a name").remedy(
-            "Add --name, such as --name documents. Or back up each folder by a command of its own.",
-        ));
-    };
-    let label = format!("{}:{}", host(), one.to_string_lossy());
-    if label.len() > LONGEST_LABEL {
-        return Err(Failure::new(
-            Exit::Usage,
-            format!("the path is too long to name the series by: {}", one.display()),
-        )
-        .remedy("Add --name, such as --name documents."));
-    }
-    Ok(label)
-}
 
 async fn make(out: Output, a: Backup) -> Outcome {
     let device = DeviceState::open_for_writing(&a.online.device)?;
     let kept = device.require()?;
-    let sources = sources(&a.source)?;
-    let label = match &a.name {
-        Some(name) => name.clone(),
-        None => default_label(&sources)?,
-    };
+    let what = what(&a)?;
+    let label = label(&a, &what)?;
     let excluded = Excluded::read(&a.series.exclude)?;
     let place = Place::open(&a.to, &a.online.remote, Exit::CantCreate)?;
     let tag = tag(&kept)?;
@@ -215,7 +115,7 @@ async fn make(out: Output, a: Backup) -> Outcome {
         tag,
         own: device.folder().to_owned(),
         place,
-        sources,
+        what,
         label,
         excluded,
         options: a.series,
@@ -293,7 +193,8 @@ impl Job {
             ..Options::default()
         };
         let control = Control { progress: &progress, cancel };
-        let report = store(&mut writer, Source::Folders(&self.sources), &options, control);
+        let mut stdin = Stdin::new(cancel);
+        let report = store(&mut writer, self.what.source(&mut stdin), &options, control);
         progress.end();
         let (report, writer) = (report?, hex::encode(writer.state().writer));
         let is_gone = matches!(&report.naming, Naming::NotNamed { fault: VaultFault::KeyGone(_), .. });
@@ -327,7 +228,7 @@ const fn reason(why: Reason) -> &'static str {
     }
 }
 
-fn fact(path: &std::path::Path, why: Reason) -> Value {
+pub(super) fn fact(path: &std::path::Path, why: Reason) -> Value {
     let mut fact = path_fact(std::os::unix::ffi::OsStrExt::as_bytes(path.as_os_str()));
     fact.insert("reason".into(), reason(why).into());
     fact.insert("failed".into(), why.is_failure().into());
@@ -422,9 +323,7 @@ fn made_facts(made: &Made, to: &str, dry: bool) -> Map<String, Value> {
 
 fn tell(out: Output, made: &Made, to: &str, dry: bool) -> Outcome {
     let Report { manifest, left_out, began_anew, .. } = &made.report;
-    for (path, why) in left_out {
-        out.note(&format!("left out: {}: {}", path.display(), reason(*why)));
-    }
+    tell_of_left_out(out, left_out);
     if let Some(why) = began_anew {
         out.warning(&format!(
             "The last backup could not be used, so everything was read and stored anew: {why}."
@@ -455,13 +354,24 @@ fn tell(out: Output, made: &Made, to: &str, dry: bool) -> Outcome {
         failure.details = facts;
         return Err(failure);
     }
-    let failed = count(counts.failed, "entry");
+    Err(incomplete(&made.report, facts))
+}
+
+pub(super) fn tell_of_left_out(out: Output, left_out: &[(PathBuf, Reason)]) {
+    for (path, why) in left_out {
+        out.note(&format!("left out: {}: {}", path.display(), reason(*why)));
+    }
+}
+
+/// A backup that was made, and does not hold everything.
+pub(super) fn incomplete(report: &Report, facts: Map<String, Value>) -> Failure {
+    let failed = count(report.manifest.counts.failed, "entry");
     let mut failure = Failure::new(
         Exit::Incomplete,
         format!("the backup was made, and {failed} of the source could not be kept as they are"),
     )
     .remedy("The list above names them. Make them readable, or leave them out with --exclude.");
     failure.details = facts;
-    failure.details.insert("skipped_listed".into(), json!(left_out.len()));
-    Err(failure)
+    failure.details.insert("skipped_listed".into(), json!(report.left_out.len()));
+    failure
 }

@@ -12,10 +12,11 @@ use serde_json::{Map, Value, json};
 
 use super::connection::online;
 use super::interrupt::cancellable;
-use super::restore;
+use super::{restore, single_restore};
 use crate::args::{MaybeOnline, PasswordSource};
 use crate::backups::{
-    Forms, Patterns, Place, Reader, WhichGeneration, entries, expected, name, path_fact, tag,
+    Forms, PIPE, Patterns, Place, Reader, WhichGeneration, entries, expected, name, path_fact, single_file,
+    tag,
 };
 use crate::device::DeviceState;
 use crate::exit::{Exit, Failure, Outcome};
@@ -29,9 +30,11 @@ const IN_FLIGHT: usize = 4;
 
 #[derive(Debug, Args)]
 pub(crate) struct Restore {
-    /// A folder with backups, the address of a server's, or a `.bkv` file. From a folder with single files the newest of this account and key is taken; the command lists the others.
+    /// A folder with backups, the address of a server's, a `.bkv` file, or `-` for a single file that comes through standard input. From a folder with single files the newest of
+    /// this account and key is taken; the command lists the others.
     pub from: PathBuf,
-    /// Where to write the restored folder. Of a single file it must not exist yet, of a series it may be an empty folder.
+    /// Where to write the restored folder: a path that does not exist yet, or an empty folder. What was backed up with --stdin-name becomes one file there, and goes to standard
+    /// output for `-`. What is written there is authentic. That it is whole is proved at its end, so look at the exit code.
     #[arg(long, value_name = "PATH")]
     pub to: PathBuf,
     /// Restore an older backup than the newest one known.
@@ -71,6 +74,13 @@ impl Restore {
 }
 
 pub(crate) async fn run(out: Output, a: Restore) -> Outcome {
+    if out.json && a.to.as_os_str() == PIPE {
+        return Err(Failure::new(Exit::Usage, "standard output is for --json, and not for the content too")
+            .remedy("Leave one of both away."));
+    }
+    if let Some(file) = single_file(&a.from)? {
+        return single_restore::one(out, a, file).await;
+    }
     let forms = if Place::is_elsewhere(&a.from)? {
         let place = Place::open(&a.from, &a.online.remote, Exit::NoInput)?;
         let forms = Forms::of(&place)?;
@@ -99,6 +109,14 @@ pub(crate) async fn run(out: Output, a: Restore) -> Outcome {
         }
         _ => {}
     }
+    if let Some(path) = single_restore::newest(out, &a, &forms).await?
+        && let Some(file) = single_file(&path)?
+    {
+        return single_restore::one(out, Restore { from: path, ..a }, file).await;
+    }
+    if a.to.as_os_str() == PIPE {
+        return Err(no_stream(&a.from));
+    }
     if a.asks_for_a_series() {
         return Err(Failure::new(
             Exit::Usage,
@@ -120,7 +138,10 @@ async fn is_by_password(forms: &Forms, a: &Restore) -> Outcome<bool> {
 }
 
 /// What is wrong with the command and with the place to restore to is found before a try is spent.
-fn checked(out: Output, a: &Restore) -> Outcome<Patterns> {
+pub(super) fn checked(out: Output, a: &Restore) -> Outcome<Patterns> {
+    if a.to.as_os_str() == PIPE {
+        return Patterns::parse(&a.include);
+    }
     restore::has_parent(&a.to)?;
     for folder in clear_leftovers(&a.to) {
         restore::tell_of_leftover(out, &folder);
@@ -163,8 +184,27 @@ struct Restored {
     made_ms: i64,
 }
 
+impl Restored {
+    fn of(report: Report, reading: &Reading<'_>) -> Self {
+        let manifest = reading.manifest();
+        Self { report, series: manifest.label.clone(), number: manifest.number, made_ms: manifest.ended_ms }
+    }
+}
+
 async fn generation(out: Output, a: Restore, patterns: Patterns, known: Option<Vec<Expected>>) -> Outcome {
     let reader = Reader::with(out, &a.online, &a.from, known).await?;
+    read(out, a, patterns, reader).await
+}
+
+fn no_stream(from: &Path) -> Failure {
+    Failure::new(
+        Exit::Usage,
+        format!("{} holds folders, which standard output does not take", from.display()),
+    )
+    .remedy("Name a folder to restore to. `bkv cat` writes one file to standard output.")
+}
+
+pub(super) async fn read(out: Output, a: Restore, patterns: Patterns, reader: Reader) -> Outcome {
     let not_here = reader.not_here(out);
     let to = a.to.clone();
     let done = cancellable(move |cancel| write(out, &a, &reader, &patterns, cancel)).await?;
@@ -185,6 +225,20 @@ fn write(
     let mut library = reader.library(a.allow_older)?;
     let choice = a.which.choose(out, &mut library, a.allow_older)?;
     let reading = Reading::open(reader.access(), choice)?;
+    let progress = || Progress::new(out, "Restoring", None);
+    if single_restore::is_stream(&reading) {
+        if !patterns.is_empty() {
+            return Err(Failure::new(Exit::Usage, "the backup is a stream of bytes, which has no paths")
+                .remedy("Leave --include away."));
+        }
+        let progress = progress();
+        let written = single_restore::write_stream(&reading, &a.to, Control { progress: &progress, cancel });
+        progress.end();
+        return Ok(Restored::of(written?, &reading));
+    }
+    if a.to.as_os_str() == PIPE {
+        return Err(no_stream(&a.from));
+    }
     let included = |path: &[u8]| patterns.fit_at_or_above(bytes_path(path), true);
     let included = (!patterns.is_empty()).then_some(&included as &dyn Fn(&[u8]) -> bool);
     if let Some(included) = included {
@@ -193,19 +247,13 @@ fn write(
         // A sync may not have finished. The restore reports missing objects before it spends hours on the others.
         reading.check_presence()?;
     }
-    let progress = Progress::new(out, "Restoring", None);
+    let progress = progress();
     let control = Control { progress: &progress, cancel };
     let options =
         Options { included, keep_going: a.keep_going, preserve_all: a.preserve_all, in_flight: IN_FLIGHT };
     let report = unpack(&reading, &a.to, &options, control);
     progress.end();
-    let manifest = reading.manifest();
-    Ok(Restored {
-        report: report?,
-        series: manifest.label.clone(),
-        number: manifest.number,
-        made_ms: manifest.ended_ms,
-    })
+    Ok(Restored::of(report?, &reading))
 }
 
 fn bytes_path(bytes: &[u8]) -> &Path {
@@ -257,6 +305,10 @@ fn tell(out: Output, done: &Restored, to: &Path, not_here: Value) -> Outcome {
         ("not_kept", json!(not_kept)),
         ("not_here", not_here),
     ]);
+    if report.failed.is_empty() && to.as_os_str() == PIPE {
+        out.note(&text);
+        return Ok(());
+    }
     if report.failed.is_empty() {
         return out.result(&text, facts);
     }

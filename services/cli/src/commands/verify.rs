@@ -192,6 +192,9 @@ pub(crate) async fn run(out: Output, a: Verify) -> Outcome {
     let reader = Reader::open(out, &a.online, &a.from).await?;
     let sample = a.sample;
     let not_here = reader.not_here(out);
+    if a.repair {
+        reader.must_be_a_destination("--repair")?;
+    }
     let repair = if a.repair { Some(Repair::open(&a.online, a.wait_lock).await?) } else { None };
     let read = cancellable(move |cancel| read(out, &a, &reader, repair.as_ref(), cancel)).await??;
     let Read { verdict, broken, marked } = read;

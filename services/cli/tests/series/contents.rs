@@ -166,7 +166,7 @@ fn a_destination_that_takes_nothing_is_named() {
 fn single_files_beside_series_are_named_and_stay_readable() {
     let world = World::new();
     world.write("file", "old");
-    world.ok(&["backup", "source", "--to", "cloud", "--form", "file"]);
+    world.ok(&["backup", "source", "--to", "cloud", "--form", "old-file"]);
     // Only single files: as always.
     world.ok(&["restore", "cloud", "--to", "one"]);
     assert_eq!(fs::read(world.at("one/file")).unwrap(), b"old");
@@ -186,6 +186,6 @@ fn single_files_beside_series_are_named_and_stay_readable() {
     assert_eq!(fs::read(world.at("three/file")).unwrap(), b"old");
     assert!(world.ok(&["inspect", "cloud/source-000001.bkv"]).contains("sequence"));
     for option in ["--exclude=x", "--dry-run", "--read-all"] {
-        world.ends(2, &["backup", "source", "--to", "cloud", "--form", "file", option]);
+        world.ends(2, &["backup", "source", "--to", "cloud", "--form", "old-file", option]);
     }
 }

@@ -5,5 +5,6 @@ mod contents;
 mod devices;
 mod history;
 mod servers;
+mod single;
 mod upkeep;
 mod world;

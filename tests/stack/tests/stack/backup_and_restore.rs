@@ -113,14 +113,20 @@ fn s32_digits_of_a_password_device_restore_its_backups() {
     fs::create_dir(at("cloud")).unwrap();
     fs::create_dir(at("series")).unwrap();
     let backup = ["backup", &at("original"), "--to"];
-    alice.run(&[&backup[..], &[&at("cloud"), "--form", "file"]].concat(), "home", None).expect(0);
+    for form in ["old-file", "file"] {
+        fs::create_dir(at(form)).unwrap();
+        alice.run(&[&backup[..], &[&at(form), "--form", form]].concat(), "home", None).expect(0);
+    }
     alice.run(&[&backup[..], &[&at("series")]].concat(), "home", None).expect(0);
     let shown = bkv(["key", "show", "--state", &at("alice-home")]).expect(0);
     assert!(shown.stderr.contains("A series also needs V"), "{shown:?}");
     fs::write(at("digits"), shown.json["key"].as_str().unwrap()).unwrap();
     bkv(["key", "enter", "--state", &at("other"), "--key-file", &at("digits")]).expect(0);
-    bkv(["restore", &at("cloud"), "--to", &at("restored"), "--state", &at("other")]).expect(0);
-    same(&fleet.path("original"), &fleet.path("restored"));
+    for form in ["old-file", "file"] {
+        let to = format!("restored {form}");
+        bkv(["restore", &at(form), "--to", &at(&to), "--state", &at("other")]).expect(0);
+        same(&fleet.path("original"), &fleet.path(&to));
+    }
     let refused =
         bkv(["restore", &at("series"), "--to", &at("none"), "--state", &at("other")]).expect(15).json;
     assert!(refused["remedy"].as_str().unwrap().contains("`bkv recover`"), "{refused}");

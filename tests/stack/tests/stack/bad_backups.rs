@@ -50,7 +50,7 @@ impl Stand {
     /// Makes a backup in a single file; gives its path.
     #[track_caller]
     fn backup(&self) -> PathBuf {
-        let done = bkv(form(&self.backing_up("cloud"), "file")).expect(0);
+        let done = bkv(form(&self.backing_up("cloud"), "old-file")).expect(0);
         PathBuf::from(done.json["file"].as_str().unwrap())
     }
 
@@ -237,7 +237,7 @@ fn s29_foreign_and_older_backups_are_refused_on_new_devices_too() {
     // Without a backup of this account a folder with series is the wrong folder, and one with single files holds files that do not fit.
     for (form, code, foreign, rolled_back) in [
         ("series", 66, "other account", "older copy of the destination"),
-        ("file", 65, "another account's", "rolled back"),
+        ("old-file", 65, "another account's", "rolled back"),
     ] {
         let name = |n: &str| format!("{form}-{n}");
         let (cloud, older, to) = (at(&name("cloud")), at(&name("older")), at(&name("out/restored")));
@@ -300,7 +300,7 @@ fn missing_and_existing_paths_are_named_and_left_alone() {
             .expect(73);
     assert!(answer.json["message"].as_str().unwrap().contains("nowhere"), "{answer:?}");
     for name in ["", ".hidden", "a/b"] {
-        bkv([form(&stand.backing_up("cloud"), "file"), vec!["--name".into(), name.into()]].concat())
+        bkv([form(&stand.backing_up("cloud"), "old-file"), vec!["--name".into(), name.into()]].concat())
             .expect(66);
     }
     let unnamed = bkv([stand.backing_up("cloud"), vec!["--name".into(), String::new()]].concat()).expect(2);
@@ -362,7 +362,7 @@ fn an_unreadable_source_file_is_named_and_can_be_left_out() {
     {
         return skipped("unreadable source file", "another user can't run the programs from this folder");
     }
-    let args = form(&stand.backing_up("cloud"), "file");
+    let args = form(&stand.backing_up("cloud"), "old-file");
     let answer = as_nobody(&stand, &args).expect(66);
     assert!(answer.json["message"].as_str().unwrap().contains("original/unreadable"), "{answer:?}");
     assert!(answer.json["remedy"].as_str().unwrap().contains("--skip-unreadable"), "{answer:?}");
@@ -407,7 +407,7 @@ fn while_it_changes(stand: &Stand, args: &[String]) -> Answer {
 #[test]
 fn a_source_that_changes_is_named_and_never_passes_for_whole() {
     let stand = Stand::new(64 << 20);
-    let answer = while_it_changes(&stand, &form(&stand.backing_up("cloud"), "file")).expect(66);
+    let answer = while_it_changes(&stand, &form(&stand.backing_up("cloud"), "old-file")).expect(66);
     assert!(answer.json["message"].as_str().unwrap().contains("original/large changed"), "{answer:?}");
     assert_eq!(names(&stand.path("cloud")), Vec::<String>::new());
     // Once the file no longer changes, the backup succeeds under the first number.
@@ -433,7 +433,7 @@ fn a_full_disk_leaves_neither_half_backup_nor_half_restore() {
         let (to, state) = (stand.at("small/restored"), stand.at("device"));
         bkv(["restore", from, "--to", &to, "--state", &state])
     };
-    let answer = bkv(form(&stand.backing_up("small"), "file")).expect(73);
+    let answer = bkv(form(&stand.backing_up("small"), "old-file")).expect(73);
     says(&answer, "message", "no room left");
     says(&answer, "remedy", "Make room");
     assert_eq!(names(&stand.path("small")), Vec::<String>::new());
@@ -454,7 +454,7 @@ fn a_full_disk_leaves_neither_half_backup_nor_half_restore() {
     copy(&stand.path("device"), &stand.path("small/state"));
     let before = fs::read(stand.path("small/state/device.json")).unwrap();
     let _ = fs::write(stand.path("small/filler"), vec![0; 4 << 20]);
-    for (form, words) in [("file", "memory.json"), ("series", "small/state/writers")] {
+    for (form, words) in [("old-file", "memory.json"), ("series", "small/state/writers")] {
         let (from, to, state) = (stand.at("original"), stand.at("cloud"), stand.at("small/state"));
         let answer = bkv(["backup", &from, "--to", &to, "--state", &state, "--form", form]).expect(73);
         says(&answer, "message", words);
@@ -472,7 +472,7 @@ fn an_interrupt_leaves_nothing_behind() {
     sparse.set_len(6 << 30).unwrap();
     for signal in [Signal::INT, Signal::TERM, Signal::HUP] {
         let mut command = in_terminal("bkv");
-        command.arg("--json").args(form(&stand.backing_up("cloud"), "file"));
+        command.arg("--json").args(form(&stand.backing_up("cloud"), "old-file"));
         let p = Program::start(command);
         let partial = stand.path("cloud/original-000001.bkv.partial");
         wait("a backup at work", PATIENCE, || fs::metadata(&partial).is_ok_and(|m| m.len() > 4 << 20));
@@ -483,7 +483,7 @@ fn an_interrupt_leaves_nothing_behind() {
     }
     // A small file that unpacks to a large one.
     sparse.set_len(1 << 30).unwrap();
-    bkv([form(&stand.backing_up("cloud"), "file"), vec!["--compress".into()]].concat()).expect(0);
+    bkv([form(&stand.backing_up("cloud"), "old-file"), vec!["--compress".into()]].concat()).expect(0);
     for signal in [Signal::INT, Signal::TERM, Signal::HUP] {
         let mut command = in_terminal("bkv");
         command.args([

@@ -23,7 +23,7 @@ fn s29_two_devices_of_an_account_never_take_the_same_number() {
     let mut backup = |source: &str, to: &str, device: &str| {
         fs::write(fleet.path(source).join("number"), made.to_string()).unwrap();
         let answer = alice
-            .run(&["backup", &at(source), "--to", &at(to), "--form", "file"], device, None)
+            .run(&["backup", &at(source), "--to", &at(to), "--form", "old-file"], device, None)
             .expect(0)
             .json;
         let number = answer["sequence"].as_u64().unwrap();
@@ -46,7 +46,7 @@ fn s29_two_devices_of_an_account_never_take_the_same_number() {
     let offline = |device: &str| {
         let state = alice.state(device);
         let state = state.to_str().unwrap();
-        let args = ["backup", &at("docs"), "--to", &at("cloud"), "--form", "file", "--state", state];
+        let args = ["backup", &at("docs"), "--to", &at("cloud"), "--form", "old-file", "--state", state];
         let answer = bkv_stack_tests::bkv(args).expect(0).json;
         assert_eq!(answer["named_at_vault"], false, "{answer}");
         answer["sequence"].as_u64().unwrap()

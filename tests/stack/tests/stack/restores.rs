@@ -23,7 +23,7 @@ fn backup_as(fleet: &Fleet, account: &Account<'_>, device: &str, cloud: &str, fo
 
 /// A backup in a single file; gives its path.
 fn backup(fleet: &Fleet, account: &Account<'_>, device: &str, cloud: &str) -> PathBuf {
-    PathBuf::from(backup_as(fleet, account, device, cloud, "file").json["file"].as_str().unwrap())
+    PathBuf::from(backup_as(fleet, account, device, cloud, "old-file").json["file"].as_str().unwrap())
 }
 
 fn text(a: &Answer) -> String {
@@ -176,7 +176,7 @@ fn the_next_run_removes_the_leftovers_of_a_killed_backup_or_restore() {
     };
     let words = |w: &[&str]| w.iter().map(|w| (*w).to_owned()).collect::<Vec<_>>();
     let backup = words(&["backup", &at("original"), "--to", &at("cloud"), "--state", &at("state")]);
-    let file = [&backup[..], &words(&["--form", "file"])].concat();
+    let file = [&backup[..], &words(&["--form", "old-file"])].concat();
     let left = killed(&file, "cloud", ".partial");
     let answer = bkv_stack_tests::bkv(&file).expect(0);
     assert!(answer.stderr.contains(&left) && answer.stderr.contains("Removed"), "{answer:?}");
@@ -200,7 +200,7 @@ fn the_next_run_removes_the_leftovers_of_a_killed_backup_or_restore() {
 #[test]
 fn entries_that_a_backup_leaves_out_are_listed_with_a_reason() {
     for (form, number, own) in
-        [("file", "sequence", "backups go there"), ("series", "generation", "the backups themselves")]
+        [("old-file", "sequence", "backups go there"), ("series", "generation", "the backups themselves")]
     {
         let dir = tempfile::tempdir().unwrap();
         let at = |n: &str| dir.path().join(n).to_str().unwrap().to_owned();

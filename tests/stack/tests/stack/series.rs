@@ -168,7 +168,8 @@ fn a_new_device_tells_series_and_single_files_apart_by_the_account() {
         fs::create_dir(fleet.path(folder)).unwrap();
     }
     let (docs, cloud) = (at("docs"), at("cloud"));
-    for (who, content, form) in [(&alice, "old", "file"), (&bob, "of bob", "file"), (&alice, "new", "series")]
+    for (who, content, form) in
+        [(&alice, "old", "old-file"), (&bob, "of bob", "old-file"), (&alice, "new", "series")]
     {
         fs::write(fleet.path("docs/file"), content).unwrap();
         who.run(&["backup", &docs, "--to", &cloud, "--form", form], "home", None).expect(0);
@@ -178,4 +179,14 @@ fn a_new_device_tells_series_and_single_files_apart_by_the_account() {
         who.run(&["restore", &cloud, "--to", &out], "new", Some(RIGHT)).expect(0);
         assert_eq!(fs::read_to_string(format!("{out}/file")).unwrap(), want);
     }
+    // A single file on a device that has only the password. One that is cut costs no try.
+    let file = at("one.bkv");
+    fs::write(fleet.path("docs/file"), "in one file").unwrap();
+    alice.run(&["backup", &docs, "--to", &file], "home", None).expect(0);
+    fs::write(fleet.path("cut.bkv"), &fs::read(&file).unwrap()[..100]).unwrap();
+    alice
+        .run(&["restore", &at("cut.bkv"), "--to", &at("cut")], "newest", Some("a wrong password"))
+        .expect(65);
+    alice.run(&["restore", &file, "--to", &at("one")], "newest", Some(RIGHT)).expect(0);
+    assert_eq!(fs::read_to_string(fleet.path("one/file")).unwrap(), "in one file");
 }
