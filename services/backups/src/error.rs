@@ -212,6 +212,11 @@ impl Error {
         )
     }
 
+    /// True if the destination answered that it can't read an object, as a disk does with a bad sector.
+    pub(crate) fn is_unreadable(&self) -> bool {
+        matches!(self, Self::Destination { doing: "read", fault: Fault::Other(_), .. })
+    }
+
     /// Adds the object and the operation to a destination's fault.
     pub(crate) fn at(doing: &'static str, object: &str, fault: Fault) -> Self {
         Self::Destination { doing, object: object.to_owned(), fault }

@@ -106,7 +106,7 @@ pub fn verify(
         verdict.bytes += verified.bytes;
         seen.borrow_mut().proved.extend(&verified.proved);
         for (id, (object, error)) in verified.broken_blobs.into_iter().zip(verified.broken) {
-            if error.is_damage() {
+            if error.is_damage() || error.is_unreadable() {
                 verdict.damaged.entry(history.writer).or_default().insert(id);
             }
             seen.borrow_mut().broken.insert(id, verdict.findings.len());

@@ -130,7 +130,7 @@ impl WhichGeneration {
 }
 
 /// What a person must know before they trust that a history is the newest.
-fn warn_of_standing(out: Output, history: &History) {
+pub(crate) fn warn_of_standing(out: Output, history: &History) {
     let whose = writer(&history.writer);
     match history.standing {
         Standing::Named | Standing::SingleFile => {}

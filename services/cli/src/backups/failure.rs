@@ -72,7 +72,7 @@ impl From<Error> for Failure {
                 failure.remedy("Check that it is mounted. --allow-empty backs up an empty source.")
             }
             Error::Busy { .. } => failure
-                .remedy("Wait for it to end. `bkv backup` and `bkv prune` wait themselves with --wait-lock. Nothing was written."),
+                .remedy("Wait for it to end. `bkv backup`, `bkv prune` and `bkv verify --repair` wait themselves with --wait-lock. Nothing was written."),
             Error::Cancelled => Self::new(exit, "interrupted").remedy("The last complete backup is unchanged."),
             Error::File { .. } if failure.remedy.is_none() => {
                 failure.remedy("Check the path, its permissions and the room on that disk.")

@@ -22,9 +22,19 @@ pub(super) fn is_account(name: &str) -> bool {
     digits.len() == 20 && digits.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
 }
 
-/// A backup that fails early leaves its account's folder empty.
-fn has_entries(folder: &Path) -> bool {
-    std::fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_some())
+/// A backup that fails early leaves its account's folder empty. A folder that can't be read may hold the newest backups.
+fn has_entries(folder: &Path) -> Outcome<bool> {
+    use std::io::ErrorKind::{NotADirectory, NotFound};
+    match std::fs::read_dir(folder) {
+        Ok(mut entries) => Ok(entries.next().is_some()),
+        Err(e) if matches!(e.kind(), NotADirectory | NotFound) => Ok(false),
+        Err(e) => Err(unreadable(folder, &e)),
+    }
+}
+
+fn unreadable(path: &Path, e: &std::io::Error) -> Failure {
+    Failure::new(Exit::NoInput, format!("can't read {}: {e}", path.display()))
+        .remedy("Check the path and that you may read it. Nothing was written.")
 }
 
 impl Forms {
@@ -33,16 +43,13 @@ impl Forms {
         if !path.is_dir() {
             return Ok(Self { files: vec![path.to_owned()], ..Self::default() });
         }
-        let entries = std::fs::read_dir(path).map_err(|e| {
-            Failure::new(Exit::NoInput, format!("can't read {}: {e}", path.display()))
-                .remedy("Check the path and that you may read it. Nothing was written.")
-        })?;
+        let entries = std::fs::read_dir(path).map_err(|e| unreadable(path, &e))?;
         let mut forms = Self::default();
         for entry in entries.flatten() {
             let name = entry.file_name();
             if entry.path().extension().is_some_and(|end| end == "bkv") {
                 forms.files.push(entry.path());
-            } else if name.to_str().is_some_and(is_account) && has_entries(&entry.path()) {
+            } else if name.to_str().is_some_and(is_account) && has_entries(&entry.path())? {
                 forms.accounts.extend(name.into_string());
             }
         }

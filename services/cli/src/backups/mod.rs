@@ -16,13 +16,13 @@ mod vault;
 mod what;
 mod writers;
 
-pub(crate) use choice::{Number, Series, WhichGeneration, number};
+pub(crate) use choice::{Number, Series, WhichGeneration, number, warn_of_standing};
 pub(crate) use dry::{DryPlace, DryState, DryVault};
 pub(crate) use entries::{entries, find};
 pub(crate) use forms::Forms;
 pub(crate) use pattern::Patterns;
 pub(crate) use place::Place;
-pub(crate) use reader::Reader;
+pub(crate) use reader::{Reader, report_not_here};
 pub(crate) use remote::Remote;
 pub(crate) use selection::{Exclude, Excluded, host, own_places, sources};
 pub(crate) use shown::{local, name, path_fact, table, writer};

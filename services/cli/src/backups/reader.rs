@@ -41,6 +41,19 @@ fn other_key(from: &Path, others: usize) -> Failure {
     )
 }
 
+/// Writers that the vault names and that have nothing here, as a fact for programs, with a warning for people.
+pub(crate) fn report_not_here(out: Output, not_here: &[Id]) -> Value {
+    if !not_here.is_empty() {
+        let ids: Vec<String> = not_here.iter().map(writer).collect();
+        out.warning(&format!(
+            "The vault also names {} with no backups here: {}. They back up to another destination, or their folders were removed from this one.",
+            count(ids.len() as u64, "writer"),
+            ids.join(", ")
+        ));
+    }
+    not_here.iter().map(hex::encode).collect::<Vec<_>>().into()
+}
+
 /// What this device and the vault know. The device may have a ledger that the vault does not know yet, and the vault one that the device's twin wrote.
 fn merged(device: Vec<Expected>, vault: Vec<Expected>) -> Vec<Expected> {
     let mut all = device;
@@ -123,6 +136,11 @@ impl Reader {
         })
     }
 
+    /// Writers that the vault names, and that have nothing in the folder that the file was chosen from.
+    pub(crate) fn beside(self, not_here: Vec<Id>) -> Self {
+        Self { not_here, ..self }
+    }
+
     /// Fails for a backup in one file.
     pub(crate) fn must_be_a_destination(&self, what: &str) -> Outcome {
         if self.single.is_none() {
@@ -197,15 +215,7 @@ impl Reader {
 
     /// The writers that the vault names and that have nothing here, as a fact for programs. People are warned of them: who can write to the destination can have removed a folder.
     pub(crate) fn not_here(&self, out: Output) -> Value {
-        if !self.not_here.is_empty() {
-            let ids: Vec<String> = self.not_here.iter().map(writer).collect();
-            out.warning(&format!(
-                "The vault also names {} with no backups here: {}. They back up to another destination, or their folders were removed from this one.",
-                count(ids.len() as u64, "writer"),
-                ids.join(", ")
-            ));
-        }
-        self.not_here.iter().map(hex::encode).collect::<Vec<_>>().into()
+        report_not_here(out, &self.not_here)
     }
 
     pub(crate) fn access(&self) -> Access<'_> {

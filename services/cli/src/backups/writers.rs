@@ -83,12 +83,14 @@ impl Writers {
         Ok(ids)
     }
 
-    /// The state file of this place's writer. Its folder exists when this returns.
-    pub(crate) fn state_file(&self, place: &Place) -> Outcome<PathBuf> {
+    /// The state file of this place's writer, for a backup. Its folder exists when this returns. A writer of a place that is no longer there goes on here: then its place before.
+    pub(crate) fn state_file(&self, place: &Place) -> Outcome<(PathBuf, Option<PathBuf>)> {
         let folder = self.folder(place);
+        let mut before = None;
         if !folder.exists() {
-            if let Some(moved) = self.moved_from(place)? {
+            if let Some((moved, from)) = self.moved_from(place)? {
                 fs::rename(&moved, &folder).map_err(|e| failed("rename", &moved, &e))?;
+                before = Some(from);
             } else {
                 let mut builder = fs::DirBuilder::new();
                 builder
@@ -101,17 +103,30 @@ impl Writers {
         let named = folder.join(PLACE);
         bkv_files::replace(&named, place.identity(), bkv_files::Mode::Private)
             .map_err(|e| failed("write", &named, &e))?;
-        Ok(folder.join(STATE))
+        Ok((folder.join(STATE), before))
     }
 
-    /// The same if this device has backed up to this place. Makes nothing otherwise.
-    pub(crate) fn known(&self, place: &Place) -> Outcome<Option<PathBuf>> {
-        let is_known = self.folder(place).join(STATE).exists() || self.moved_from(place)?.is_some();
-        is_known.then(|| self.state_file(place)).transpose()
+    /// The state file that a backup would use. It moves no writer: a disk that is not plugged in looks as one that was moved. There may be no such file.
+    pub(crate) fn state_of_next(&self, place: &Place) -> Outcome<PathBuf> {
+        let folder = self.folder(place);
+        if folder.exists() {
+            return Ok(folder.join(STATE));
+        }
+        if let Some((moved, _)) = self.moved_from(place)? {
+            return Ok(moved.join(STATE));
+        }
+        let mut builder = fs::DirBuilder::new();
+        builder.recursive(true).mode(0o700).create(&self.root).map_err(|e| failed("make", &self.root, &e))?;
+        Ok(self.root.join(STATE))
     }
 
-    /// The folder of a writer whose backups are here and no longer at its own place.
-    fn moved_from(&self, place: &Place) -> Outcome<Option<PathBuf>> {
+    /// The state file if this device has backed up to this place. A copy of a place that is not there now does not count.
+    pub(crate) fn known(&self, place: &Place) -> Option<PathBuf> {
+        Some(self.folder(place).join(STATE)).filter(|state| state.exists())
+    }
+
+    /// The folder of a writer whose backups are here and no longer at its own place, and that place.
+    fn moved_from(&self, place: &Place) -> Outcome<Option<(PathBuf, PathBuf)>> {
         for folder in self.all() {
             let (Some(state), Ok(before)) =
                 (StateFile::peek(&folder.join(STATE))?, fs::read(folder.join(PLACE)))
@@ -121,7 +136,7 @@ impl Writers {
             // What lay on a server may still be there. Then this is a copy, which gets a new writer.
             let Some(before) = Place::before(&before) else { continue };
             if place.has(&self.tag, &state.writer)? && !self.lies_at(&state, &before) {
-                return Ok(Some(folder));
+                return Ok(Some((folder, before)));
             }
         }
         Ok(None)
@@ -167,7 +182,7 @@ mod tests {
     /// A writer with backups in a new folder.
     fn writer(writers: &Writers, place: &Path) -> State {
         fs::create_dir(place).unwrap();
-        let file = writers.state_file(&open(place)).unwrap();
+        let (file, _) = writers.state_file(&open(place)).unwrap();
         let state = State::new(false).unwrap();
         StateFile::lock(&file, false).unwrap().save(&state).unwrap();
         fs::create_dir_all(place.join(writers.tag.folder()).join(hex::encode(state.writer))).unwrap();
@@ -190,14 +205,23 @@ mod tests {
         assert!(other.here(&open(&one)).unwrap().is_empty());
         // A copy: both have the backups.
         fs::create_dir_all(copy.join(tag.folder()).join(hex::encode(state.writer))).unwrap();
-        assert_eq!(writers.known(&open(&copy)).unwrap(), None);
-        assert!(writers.known(&open(&one)).unwrap().is_some());
-        assert_eq!(StateFile::peek(&writers.state_file(&open(&copy)).unwrap()).unwrap(), None);
+        assert_eq!(writers.known(&open(&copy)), None);
+        assert!(writers.known(&open(&one)).is_some());
+        let peek = |path: &Path| StateFile::peek(path).unwrap().map(|state| state.writer);
+        let next = |place: &Path| writers.state_file(&open(place)).unwrap();
+        assert_eq!(peek(&next(&copy).0), None);
+        // A disk that is unplugged looks the same as one that was moved: only a backup moves the writer.
         fs::rename(&one, &two).unwrap();
         assert_eq!(ids(&two), [state.writer], "a reader knows it before the next backup");
-        let moved = writers.state_file(&open(&two)).unwrap();
-        assert_eq!(StateFile::peek(&moved).unwrap().unwrap().writer, state.writer);
+        assert_eq!(writers.known(&open(&two)), None);
+        assert_eq!(peek(&writers.state_of_next(&open(&two)).unwrap()), Some(state.writer));
+        fs::rename(&two, &one).unwrap();
+        assert!(writers.known(&open(&one)).is_some());
+        fs::rename(&one, &two).unwrap();
+        let (moved, before) = next(&two);
+        assert_eq!((peek(&moved), before), (Some(state.writer), Some(one.canonicalize().unwrap_or(one))));
+        assert_eq!(next(&two).1, None);
         Writers::begin_anew(&moved).unwrap();
-        assert_eq!(StateFile::peek(&writers.state_file(&open(&two)).unwrap()).unwrap(), None);
+        assert_eq!(peek(&next(&two).0), None);
     }
 }

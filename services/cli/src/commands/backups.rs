@@ -130,6 +130,12 @@ fn for_programs(history: &History, own: bool, label: Option<&str>) -> Value {
     })
 }
 
+/// Whether a writer's ledger is the newest, and what was passed over, for programs.
+pub(super) fn standing(history: &History) -> Value {
+    let notes: Vec<String> = history.notes.iter().map(ToString::to_string).collect();
+    json!({ "writer": hex::encode(history.writer), "standing": word(history.standing), "notes": notes })
+}
+
 pub(crate) async fn run(out: Output, a: &Backups) -> Outcome {
     let reader = Reader::open(out, &a.online, &a.from).await?;
     // An older ledger is shown as what it is.

@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 
 use super::interrupt::cancellable;
 use crate::args::MaybeOnline;
-use crate::backups::{Place, Reader, Series};
+use crate::backups::{Place, Reader, Series, warn_of_standing};
 use crate::exit::{Exit, Failure, Outcome};
 use crate::output::{Output, facts};
 use crate::progress::{Progress, bytes};
@@ -100,9 +100,7 @@ fn run_all(out: Output, a: &CopyArgs, reader: &Reader, to: &Place, cancel: &Canc
         unreadable.map(|(id, error)| (hex::encode(id), Failure::from(error))).collect();
     let mut all = Vec::new();
     for history in &library.histories {
-        for note in &history.notes {
-            out.warning(&format!("Passed over: {note}."));
-        }
+        warn_of_standing(out, history);
         let progress = Progress::new(out, "Copying", None);
         let control = Control { progress: &progress, cancel };
         let copied = copy(reader.access(), history, to.destination(), control);

@@ -132,10 +132,10 @@ type Of = (Id, u64);
 impl Job {
     fn run(&self, cancel: &Cancel) -> Outcome<Done> {
         let control = Control { progress: &(), cancel };
-        let Some(state) = self.writers.known(&self.place)? else {
+        let Some(state) = self.writers.known(&self.place) else {
             let what = format!("this device has made no backups in {}", self.place.shown());
             return Err(Failure::new(Exit::NoInput, what).remedy(
-                "A device prunes only its own backups, and no copy. `bkv backups` shows whose they are.",
+                "A device prunes only its own backups, and no copy. `bkv backups` shows whose they are. If the disk was moved here, make a backup here first: it goes on with the history.",
             ));
         };
         let lock = StateFile::lock(&state, self.a.wait_lock)?;

@@ -74,7 +74,7 @@ impl Repair {
 
     /// The writer of this device at the destination, locked.
     fn lock(&self, reader: &Reader) -> Outcome<Option<(Id, StateFile)>> {
-        let Some(path) = self.writers.known(&reader.place)? else { return Ok(None) };
+        let Some(path) = self.writers.known(&reader.place) else { return Ok(None) };
         let file = StateFile::lock(&path, self.wait_lock)?;
         let state = file.load()?;
         Ok(state.map(|state| (state.writer, file)))

@@ -3,10 +3,12 @@
 
 use std::path::Path;
 
+use bkv_backups::format::Id;
 use bkv_client::backup::{expect, newest};
-use bkv_client::{AccountId, BackupKey, Error, Lineage, Recovered, State, Status};
+use bkv_client::{AccountId, BackupKey, Error, Lineage, Recovered, State, Status, WriterId};
 use bkv_stream::archive::{check_destination, clear_leftovers, restore_folder};
 use bkv_stream::{Control, Expect, Known, Options};
+use serde_json::Value;
 
 use super::candidates::{Chosen, Found, find};
 use super::connection::{ASK, online};
@@ -15,6 +17,7 @@ use super::interrupt::cancellable;
 use super::series_restore::Restore;
 use super::{last_try, ownership};
 use crate::args::{MaybeOnline, Online};
+use crate::backups::report_not_here;
 use crate::device::{DeviceState, Kept, Mode};
 use crate::exit::{Exit, Failure, Outcome};
 use crate::legible;
@@ -30,20 +33,23 @@ struct Ready {
     chosen: Chosen,
 }
 
-pub(crate) async fn run(out: Output, a: Restore) -> Outcome {
+/// `not_here` are writers that the vault names and that have no series in the folder.
+pub(crate) async fn run(out: Output, a: Restore, not_here: Vec<Id>) -> Outcome {
     let device = DeviceState::open(&a.online.device)?;
     let kept = device.load()?;
     has_parent(&a.to)?;
     for folder in clear_leftovers(&a.to) {
-        tell_of_leftover(out, &folder);
+        report_leftover(out, &folder);
     }
     check_destination(&a.to)?;
     let found = find(&a.from)?;
-    let to = a.to.clone();
+    let (to, is_folder) = (a.to.clone(), a.from.is_dir());
     let ready = match kept {
-        Some(kept) => with_key(out, a, &device, &kept, &found).await?,
+        Some(kept) => (with_key(out, a, &device, &kept, &found).await?, not_here),
         None => with_password(out, a, &found).await?,
     };
+    let (ready, not_here) = ready;
+    let not_here = if is_folder { report_not_here(out, &not_here) } else { Value::Array(Vec::new()) };
     for (path, whose) in &ready.chosen.passed_over {
         out.note(&format!("passed over: {}: {whose}", path.display()));
     }
@@ -76,11 +82,12 @@ pub(crate) async fn run(out: Output, a: Restore) -> Outcome {
             ("sequence", sequence.into()),
             ("files", report.unpacked.files.into()),
             ("bytes", report.unpacked.bytes.into()),
+            ("not_here", not_here),
         ]),
     )
 }
 
-pub(super) fn tell_of_leftover(out: Output, folder: &Path) {
+pub(super) fn report_leftover(out: Output, folder: &Path) {
     out.note(&format!("Removed {}: a restore that was killed had left it.", folder.display()));
 }
 
@@ -175,18 +182,20 @@ async fn ask_newest(
 }
 
 /// The key is in the vault. Reading the account costs no try, so ask first which backups can exist.
-async fn with_password(out: Output, a: Restore, found: &Found) -> Outcome<Ready> {
+async fn with_password(out: Output, a: Restore, found: &Found) -> Outcome<(Ready, Vec<Id>)> {
     let known = |named, before| if a.allow_older { None } else { newest(named, before) };
     let (recovered, lineage, before) = recover(out, &a, |status, lineage| {
         let before = expect(lineage, &status.account, known(status.newest_file(), None));
         before.check(&found.choose(&before, None)?.header)?;
-        Ok(before.known)
+        let series = status.writers.iter().map(|writer| writer.id).filter(|id| *id != WriterId::FILES);
+        Ok((before.known, series.map(|id| id.0).collect()))
     })
     .await?;
+    let (before, named) = before;
     let must = expect(&lineage, &recovered.account, known(recovered.newest_file(), before));
     let chosen = found.choose(&must, Some(&recovered.key))?;
     must.check(&chosen.header)?;
-    Ok(Ready { key: recovered.key, expect: must, chosen })
+    Ok((Ready { key: recovered.key, expect: must, chosen }, named))
 }
 
 /// Gets the key by password. `check` looks at what is to be restored before a try is spent.

@@ -86,6 +86,8 @@ struct Made {
     report: Report,
     writer: String,
     began_anew: bool,
+    /// The place at which the history was before.
+    moved_from: Option<PathBuf>,
     /// Until when the vault gives V, if the key is gone from it.
     v_kept_until: Option<u64>,
 }
@@ -131,18 +133,25 @@ async fn make(out: Output, a: Backup) -> Outcome {
     if made.report.manifest.number == 1
         && let Some(folder) = &folder
     {
-        tell_of_files(out, folder);
+        report_files(out, folder);
     }
     tell(out, &made, &to, dry)
 }
 
 impl Job {
     fn run(&self, cancel: &Cancel) -> Outcome<Made> {
-        let state = self.writers.state_file(&self.place)?;
         if !self.options.dry_run {
-            return self.write(self.place.destination(), &self.vault, &state, cancel);
+            let (state, before) = self.writers.state_file(&self.place)?;
+            if let Some(before) = &before {
+                self.out.warning(&format!(
+                    "This device's backups of {} are here, and no longer there. Their history goes on here. If that disk is only unplugged, what it holds is older from now on.",
+                    before.display()
+                ));
+            }
+            let made = self.write(self.place.destination(), &self.vault, &state, cancel)?;
+            return Ok(Made { moved_from: before, ..made });
         }
-        let copy = DryState::copy(&state)?;
+        let copy = DryState::copy(&self.writers.state_of_next(&self.place)?)?;
         self.write(&DryPlace::new(self.place.destination()), &DryVault(&self.vault), &copy.file(), cancel)
     }
 
@@ -172,6 +181,7 @@ impl Job {
         if twin {
             self.out.warning("Another device continues the history that this one had here: the state of one is a copy of the other's. This device begins a new history with a full backup. Never copy a state folder.");
         }
+        let is_new = writer.state().newest().is_none();
         let ledger = writer.ledger();
         let before = ledger.series(&self.label).and_then(|series| ledger.generations(&series.id).next_back());
         // The size of the last one is a good guess.
@@ -199,12 +209,12 @@ impl Job {
         let (report, writer) = (report?, hex::encode(writer.state().writer));
         let is_gone = matches!(&report.naming, Naming::NotNamed { fault: VaultFault::KeyGone(_), .. });
         let v_kept_until = if is_gone { self.vault.kept_until() } else { None };
-        Ok(Made { report, writer, began_anew: twin || self.options.new_writer, v_kept_until })
+        Ok(Made { report, writer, began_anew: is_new, moved_from: None, v_kept_until })
     }
 }
 
 /// At the first backup of a series: what the folder has from an earlier version or from `--form file`.
-fn tell_of_files(out: Output, to: &std::path::Path) {
+fn report_files(out: Output, to: &std::path::Path) {
     let Some(newest) = Forms::at(to).ok().and_then(|forms| forms.files.into_iter().next_back()) else {
         return;
     };
@@ -316,6 +326,7 @@ fn made_facts(made: &Made, to: &str, dry: bool) -> Map<String, Value> {
         ("not_named", not_named(naming)),
         ("v_kept_until_ms", made.v_kept_until.into()),
         ("new_writer", made.began_anew.into()),
+        ("moved_from", made.moved_from.as_ref().map(|path| path.display().to_string()).into()),
         ("read_anew", began_anew.clone().into()),
         ("dry_run", dry.into()),
     ])
@@ -323,7 +334,7 @@ fn made_facts(made: &Made, to: &str, dry: bool) -> Map<String, Value> {
 
 fn tell(out: Output, made: &Made, to: &str, dry: bool) -> Outcome {
     let Report { manifest, left_out, began_anew, .. } = &made.report;
-    tell_of_left_out(out, left_out);
+    report_left_out(out, left_out);
     if let Some(why) = began_anew {
         out.warning(&format!(
             "The last backup could not be used, so everything was read and stored anew: {why}."
@@ -357,7 +368,7 @@ fn tell(out: Output, made: &Made, to: &str, dry: bool) -> Outcome {
     Err(incomplete(&made.report, facts))
 }
 
-pub(super) fn tell_of_left_out(out: Output, left_out: &[(PathBuf, Reason)]) {
+pub(super) fn report_left_out(out: Output, left_out: &[(PathBuf, Reason)]) {
     for (path, why) in left_out {
         out.note(&format!("left out: {}: {}", path.display(), reason(*why)));
     }

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use bkv_backups::format::Tag;
+use bkv_backups::format::{Id, Tag};
 use bkv_backups::restore::{Options, Report, check_destination, clear_leftovers, restore as unpack};
 use bkv_backups::{Expected, Reading};
 use bkv_client::{Lineage, Status, WriterId};
@@ -10,15 +10,15 @@ use bkv_stream::{Cancel, Control};
 use clap::Args;
 use serde_json::{Map, Value, json};
 
-use super::connection::online;
+use super::connection::{ASK, online};
 use super::interrupt::cancellable;
 use super::{restore, single_restore};
 use crate::args::{MaybeOnline, PasswordSource};
 use crate::backups::{
-    Forms, PIPE, Patterns, Place, Reader, WhichGeneration, entries, expected, name, path_fact, single_file,
-    tag,
+    AccountVault, Forms, PIPE, Patterns, Place, Reader, WhichGeneration, Writers, entries, expected, name,
+    path_fact, single_file, tag,
 };
-use crate::device::DeviceState;
+use crate::device::{DeviceState, Kept, Mode};
 use crate::exit::{Exit, Failure, Outcome};
 use crate::output::{Output, facts};
 use crate::profile;
@@ -79,7 +79,7 @@ pub(crate) async fn run(out: Output, a: Restore) -> Outcome {
             .remedy("Leave one of both away."));
     }
     if let Some(file) = single_file(&a.from)? {
-        return single_restore::one(out, a, file).await;
+        return single_restore::one(out, a, file, Vec::new()).await;
     }
     let forms = if Place::is_elsewhere(&a.from)? {
         let place = Place::open(&a.from, &a.online.remote, Exit::NoInput)?;
@@ -109,10 +109,16 @@ pub(crate) async fn run(out: Output, a: Restore) -> Outcome {
         }
         _ => {}
     }
-    if let Some(path) = single_restore::newest(out, &a, &forms).await?
-        && let Some(file) = single_file(&path)?
-    {
-        return single_restore::one(out, Restore { from: path, ..a }, file).await;
+    let mut not_here = Vec::new();
+    if a.from.is_dir() {
+        if let Some(kept) = &kept {
+            not_here = missing(out, &a, &device, kept).await?;
+        }
+        if let Some(path) = single_restore::newest(out, &a, &forms, &mut not_here).await?
+            && let Some(file) = single_file(&path)?
+        {
+            return single_restore::one(out, Restore { from: path, ..a }, file, not_here).await;
+        }
     }
     if a.to.as_os_str() == PIPE {
         return Err(no_stream(&a.from));
@@ -124,7 +130,32 @@ pub(crate) async fn run(out: Output, a: Restore) -> Outcome {
         )
         .remedy("Leave the options for series away, or check the folder. `bkv backups` lists what is in a folder."));
     }
-    restore::run(out, a).await
+    restore::run(out, a, not_here).await
+}
+
+/// Before single files of a folder are taken: fails if this device has backed up a series to it, which is not there. Whoever can write to the folder could serve old files by
+/// removing it. Returns the other writers that the vault names.
+async fn missing(out: Output, a: &Restore, device: &DeviceState, kept: &Kept) -> Outcome<Vec<Id>> {
+    let place = Place::open(&a.from, &a.online.remote, Exit::NoInput)?;
+    let writers = Writers::of(device, kept, tag(kept)?)?;
+    if writers.here(&place)?.iter().any(|state| state.newest().is_some()) {
+        let what = format!("this device has backed up a series to {}, and it is not there", place.shown());
+        if !a.allow_older {
+            return Err(Failure::new(Exit::Damaged, what).remedy(
+                "Wait for a sync to finish, or look for the newest copy of the folder. `bkv restore FILE.bkv --to DIR` restores one of the single files in it, and --allow-older the newest of them.",
+            ));
+        }
+        out.warning(&format!("{what}. A single file is taken, as --allow-older says."));
+    }
+    if kept.mode != Mode::Password {
+        return Ok(Vec::new());
+    }
+    let mut online = a.online.clone();
+    online.timeout = online.timeout.min(ASK.as_secs());
+    // A vault that does not answer is reported when the newest file is asked for.
+    let named = AccountVault::open(&online, device, kept).await?.expected().await.unwrap_or_default();
+    let own = writers.ids()?;
+    Ok(named.into_iter().map(|known| known.writer).filter(|id| !own.contains(id)).collect())
 }
 
 /// True if a device without a key restores a series: what is here is of that form only, or the account has series here. The account is asked for without a try.
@@ -144,7 +175,7 @@ pub(super) fn checked(out: Output, a: &Restore) -> Outcome<Patterns> {
     }
     restore::has_parent(&a.to)?;
     for folder in clear_leftovers(&a.to) {
-        restore::tell_of_leftover(out, &folder);
+        restore::report_leftover(out, &folder);
     }
     check_destination(&a.to)?;
     Patterns::parse(&a.include)

@@ -15,7 +15,7 @@ use serde_json::{Map, Value};
 
 use super::backup_options::{Backup, label, what};
 use super::interrupt::cancellable;
-use super::series_backup::{fact, incomplete, tell_of_left_out};
+use super::series_backup::{fact, incomplete, report_left_out};
 use crate::backups::{Excluded, PIPE, Place, Remote, Stdin, What, host, name, own_places};
 use crate::device::DeviceState;
 use crate::exit::{Exit, Failure, Outcome};
@@ -225,7 +225,7 @@ pub(crate) async fn run(out: Output, a: Backup) -> Outcome {
 }
 
 fn tell(out: Output, report: &Report, to: &str, is_pipe: bool) -> Outcome {
-    tell_of_left_out(out, &report.left_out);
+    report_left_out(out, &report.left_out);
     let manifest = &report.manifest;
     let counts = &manifest.counts;
     let text = format!(

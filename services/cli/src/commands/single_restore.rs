@@ -3,11 +3,12 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
+use bkv_backups::format::Id;
 use bkv_backups::format::manifest::Content;
 use bkv_backups::restore::Report;
 use bkv_backups::single;
 use bkv_backups::{Error, Reading};
-use bkv_client::BackupKey;
+use bkv_client::{BackupKey, Status, WriterId};
 use bkv_files::{Mode, NewFile};
 use bkv_stream::{Control, Expect};
 
@@ -20,27 +21,35 @@ use crate::exit::{Exit, Failure, Outcome};
 use crate::output::Output;
 
 /// The device's key, or the one that the password gives. What is wrong with the files is found before a try is spent.
-async fn key_of(out: Output, a: &Restore) -> Outcome<Kept> {
+async fn key_of(out: Output, a: &Restore, named: &mut Vec<Id>) -> Outcome<Kept> {
     let device = DeviceState::open(&a.online.device)?;
     if device.load()?.is_none() {
-        recover(out, a, |_, _| Ok(())).await?;
+        let series = |status: &Status| -> Vec<Id> {
+            let ids = status.writers.iter().map(|writer| writer.id);
+            ids.filter(|id| *id != WriterId::FILES).map(|id| id.0).collect()
+        };
+        let (.., ids) = recover(out, a, |status, _| Ok(series(status))).await?;
+        *named = ids;
     }
     device.require()
 }
 
-pub(crate) async fn one(out: Output, a: Restore, file: File) -> Outcome {
+pub(crate) async fn one(out: Output, a: Restore, file: File, not_here: Vec<Id>) -> Outcome {
     let patterns = checked(out, &a)?;
     single::look(&file, &shown_place(&a.from))?;
-    let kept = key_of(out, &a).await?;
-    let reader = Reader::of_file(&kept, file, &a.from)?;
+    let kept = key_of(out, &a, &mut Vec::new()).await?;
+    let reader = Reader::of_file(&kept, file, &a.from)?.beside(not_here);
     read(out, a, patterns, reader).await
 }
 
 /// The newest of the folder's single files, if it is no file of an earlier version. Else None.
-pub(crate) async fn newest(out: Output, a: &Restore, forms: &Forms) -> Outcome<Option<PathBuf>> {
-    if !a.from.is_dir() {
-        return Ok(None);
-    }
+/// A device that gets its key for it also gets the writers that the vault names.
+pub(crate) async fn newest(
+    out: Output,
+    a: &Restore,
+    forms: &Forms,
+    named: &mut Vec<Id>,
+) -> Outcome<Option<PathBuf>> {
     let mut files = Vec::new();
     for path in &forms.files {
         if let Some(file) = single_file(path)? {
@@ -51,7 +60,7 @@ pub(crate) async fn newest(out: Output, a: &Restore, forms: &Forms) -> Outcome<O
         return Ok(None);
     }
     checked(out, a)?;
-    let kept = key_of(out, a).await?;
+    let kept = key_of(out, a, named).await?;
     let key = kept.key()?;
     let mut best: Option<(i64, &PathBuf)> = None;
     for (path, file) in files {

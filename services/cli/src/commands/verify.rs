@@ -9,11 +9,12 @@ use bkv_stream::{Cancel, Control};
 use clap::Args;
 use serde_json::{Map, Value, json};
 
+use super::backups::standing;
 use super::interrupt::cancellable;
 use super::repair::{Marked, Repair};
 use super::series_backup::not_named;
 use crate::args::MaybeOnline;
-use crate::backups::{Reader, WhichGeneration, name, writer};
+use crate::backups::{Reader, WhichGeneration, name, warn_of_standing, writer};
 use crate::exit::{Exit, Failure, Outcome};
 use crate::output::{Output, facts};
 use crate::progress::{Progress, bytes};
@@ -87,6 +88,8 @@ struct Read {
     broken: Vec<Broken>,
     /// None without --repair.
     marked: Option<Outcome<Marked>>,
+    /// How sure it is that each writer's ledger is the newest.
+    writers: Vec<Value>,
 }
 
 /// The generations of a writer that were asked for: all of them if none was named.
@@ -131,11 +134,14 @@ fn read(out: Output, a: &Verify, reader: &Reader, repair: Option<&Repair>, cance
         fits_something(&a.which, &library)?;
     }
     let mut verdict = Verdict::default();
+    let mut writers = Vec::new();
     for history in &library.histories {
         let wanted = chosen(&a.which, history);
         if wanted.is_empty() {
             continue;
         }
+        warn_of_standing(out, history);
+        writers.push(standing(history));
         let progress = Progress::new(out, "Reading", None);
         let control = Control { progress: &progress, cancel };
         let is_wanted = |series: &Id, number: u64| wanted.contains(&(*series, number));
@@ -146,7 +152,7 @@ fn read(out: Output, a: &Verify, reader: &Reader, repair: Option<&Repair>, cance
     }
     let marked = repair.map(|repair| repair.mark(reader, &verdict));
     broken.extend(std::mem::take(&mut verdict.findings).into_iter().map(Broken::new));
-    Ok(Read { verdict, broken, marked })
+    Ok(Read { verdict, broken, marked, writers })
 }
 
 const ELSEWHERE: &str = "Fetch these objects again from another copy of the destination. `bkv restore --keep-going` restores everything else.";
@@ -197,7 +203,7 @@ pub(crate) async fn run(out: Output, a: Verify) -> Outcome {
     }
     let repair = if a.repair { Some(Repair::open(&a.online, a.wait_lock).await?) } else { None };
     let read = cancellable(move |cancel| read(out, &a, &reader, repair.as_ref(), cancel)).await??;
-    let Read { verdict, broken, marked } = read;
+    let Read { verdict, broken, marked, writers } = read;
     let done = marked.as_ref().and_then(|marked| marked.as_ref().ok());
     let naming = done.and_then(|marked| marked.naming.as_ref());
     if let Some(Naming::NotNamed { fault, .. }) = naming {
@@ -210,6 +216,7 @@ pub(crate) async fn run(out: Output, a: Verify) -> Outcome {
         ("bytes", verdict.bytes.into()),
         ("sample", sample.into()),
         ("not_here", not_here),
+        ("writers", writers.into()),
         ("broken", broken.iter().map(Broken::fact).collect::<Vec<_>>().into()),
         ("marked", done.map(|marked| marked.blobs).into()),
         ("damaged_of_others", done.map(|marked| marked.others).into()),
@@ -229,9 +236,15 @@ pub(crate) async fn run(out: Output, a: Verify) -> Outcome {
             out.warning(&format!("broken: {} ({}): {}", broken.object, broken.of, broken.failure.message));
         }
     }
+    // A destination that does not answer proves nothing. Anything else is what verify looks for, whatever was found before it.
+    let is_damage = |broken: &&Broken| {
+        !matches!(broken.failure.exit, Exit::Unavailable | Exit::WrongKey | Exit::Interrupted)
+    };
+    let damage = broken.iter().find(is_damage);
+    let exit = damage.map_or(first.failure.exit, |_| Exit::Damaged);
+    let first = damage.unwrap_or(first);
     let number = count(broken.len() as u64, "object");
     let message = format!("{number} can't be used, the first is {}", first.object);
-    let exit = if first.failure.exit == Exit::Usage { Exit::Damaged } else { first.failure.exit };
     let mut failure = Failure::new(exit, message).remedy(remedy(marked.as_ref()));
     failure.details = facts;
     Err(failure)

@@ -185,6 +185,23 @@ fn single_files_beside_series_are_named_and_stay_readable() {
     world.ok(&["restore", "cloud/source-000001.bkv", "--to", "three"]);
     assert_eq!(fs::read(world.at("three/file")).unwrap(), b"old");
     assert!(world.ok(&["inspect", "cloud/source-000001.bkv"]).contains("sequence"));
+    // Whoever can remove the series' folder can't have an old file taken for the newest.
+    let account = fs::read_dir(world.at("cloud")).unwrap().map(|entry| entry.unwrap().path());
+    let account = account.into_iter().find(|path| path.is_dir()).unwrap();
+    fs::rename(&account, world.at("hidden")).unwrap();
+    for empty in [false, true] {
+        if empty {
+            fs::create_dir(&account).unwrap();
+        }
+        let text = world.ends(65, &["restore", "cloud", "--to", "none"]);
+        assert!(text.contains("it is not there") && text.contains("FILE.bkv"), "{text}");
+        assert!(!world.at("none").exists());
+    }
+    world.ok(&["restore", "cloud/source-000001.bkv", "--to", "named"]);
+    let text = world.ok(&["restore", "cloud", "--to", "older", "--allow-older"]);
+    assert!(text.contains("it is not there"), "{text}");
+    fs::remove_dir(&account).unwrap();
+    fs::rename(world.at("hidden"), &account).unwrap();
     for option in ["--exclude=x", "--dry-run", "--read-all"] {
         world.ends(2, &["backup", "source", "--to", "cloud", "--form", "old-file", option]);
     }

@@ -116,3 +116,31 @@ fn s29_an_older_copy_of_the_destination_is_noticed_and_an_emptied_one_can_be_beg
     let moved = world.json(0, &["backup", "source", "--to", "moved", "--name", "docs"]);
     assert_eq!(moved["generation"], 2);
 }
+
+/// A disk that is not plugged in looks as one that was moved. Only a backup goes on at its copy, and reports that.
+#[test]
+fn at_a_copy_only_a_backup_takes_the_history_from_a_place_that_is_away() {
+    let world = World::new();
+    world.write("file", "one");
+    assert_eq!(world.backup(&[])["new_writer"], true);
+    let copy = Command::new("cp").arg("-a").arg(world.at("cloud")).arg(world.at("copy")).status();
+    assert!(copy.unwrap().success());
+    fs::rename(world.at("cloud"), world.at("away")).unwrap();
+    let at_copy = ["backup", "source", "--to", "copy", "--name", "docs"];
+    let dry = world.json(0, &[&at_copy[..], &["--dry-run"]].concat());
+    assert_eq!((&dry["generation"], &dry["moved_from"]), (&2.into(), &Value::Null), "{dry}");
+    let text = world.ends(66, &["prune", "copy", "--keep-last", "1"]);
+    assert!(text.contains("make a backup here first"), "{text}");
+    world.ok(&["verify", "copy", "--repair"]);
+    fs::rename(world.at("away"), world.at("cloud")).unwrap();
+    let made = world.backup(&[]);
+    assert_eq!((&made["generation"], &made["new_writer"]), (&2.into(), &false.into()), "{made}");
+
+    fs::rename(world.at("cloud"), world.at("moved")).unwrap();
+    let moved = ["backup", "source", "--to", "moved", "--name", "docs"];
+    let output = world.command(&moved).arg("--json").output().unwrap();
+    assert!(shown(&output).contains("goes on here"), "{}", shown(&output));
+    let made: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert!(made["moved_from"].as_str().unwrap().ends_with("cloud"), "{made}");
+    world.ok(&["prune", "moved", "--keep-last", "1"]);
+}

@@ -233,3 +233,21 @@ fn backups_that_begin_at_once_make_one_history() {
     assert!(!made.is_empty());
     assert_eq!(listed, made);
 }
+
+/// A disk that can't read an object is damage: `verify` ends with 65, and a repair marks it. A link in the place of a file is such an error.
+#[test]
+fn an_object_that_the_disk_does_not_read_is_damage() {
+    let world = World::new();
+    world.write("large", noise(3 << 20, 6));
+    world.backup(&[]);
+    let is_large = |path: &std::path::PathBuf| fs::metadata(path).unwrap().len() > 2 << 20;
+    let object = world.objects().into_iter().find(is_large).unwrap();
+    fs::rename(&object, world.at("kept")).unwrap();
+    std::os::unix::fs::symlink(world.at("kept"), &object).unwrap();
+    let found = world.json(65, &["verify", "cloud", "--repair"]);
+    assert_eq!(found["marked"], 1, "{found}");
+    assert_eq!(found["writers"][0]["standing"], "named", "{found}");
+    assert_eq!(world.backup(&[])["generation"], 2);
+    world.ok(&["restore", "cloud", "--to", "out"]);
+    assert_eq!(tree(&world.at("out")), tree(&world.at("source")));
+}
