@@ -11,6 +11,8 @@ use std::thread;
 pub enum Fails {
     /// So many answers to a PUT reach nobody: the connection breaks when the server answers.
     LosesAnswers(usize),
+    /// So many PUTs get this answer, whole with its head, and do not reach the server.
+    Answers(usize, &'static str),
     /// So many PUTs break off after their first bytes.
     CutsBodies(usize),
     /// A PUT and its answer are held back for ever.
@@ -59,12 +61,20 @@ impl Relay {
 fn pass(client: TcpStream, server: TcpStream, fails: Fails, failed: &Arc<AtomicUsize>) {
     let writes = Arc::new(AtomicBool::new(false));
     let handle = |stream: &TcpStream| stream.try_clone().expect("a handle");
+    let mut back = handle(&client);
     let (from, to, seen, counter) =
         (handle(&client), handle(&server), Arc::clone(&writes), Arc::clone(failed));
     thread::spawn(move || {
         copy(from, to, |bytes| {
             if bytes.starts_with(b"PUT ") {
                 seen.store(true, Ordering::SeqCst);
+                if let Fails::Answers(most, answer) = fails
+                    && counter.load(Ordering::SeqCst) < most
+                {
+                    counter.fetch_add(1, Ordering::SeqCst);
+                    let _ = back.write_all(answer.as_bytes());
+                    return false;
+                }
                 if fails == Fails::HoldsWrites {
                     counter.fetch_add(1, Ordering::SeqCst);
                     loop {
@@ -97,7 +107,7 @@ fn pass(client: TcpStream, server: TcpStream, fails: Fails, failed: &Arc<AtomicU
 }
 
 /// Copies until the end, or until `goes_on` is false.
-fn copy(mut from: TcpStream, mut to: TcpStream, goes_on: impl Fn(&[u8]) -> bool) {
+fn copy(mut from: TcpStream, mut to: TcpStream, mut goes_on: impl FnMut(&[u8]) -> bool) {
     let mut buffer = vec![0; 64 << 10];
     while let Ok(n @ 1..) = from.read(&mut buffer) {
         let bytes = buffer.get(..n).unwrap_or_default();

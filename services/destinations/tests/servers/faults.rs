@@ -256,3 +256,41 @@ fn a_server_of_another_kind_is_not_taken_for_an_empty_place() {
     assert!(place.exists().is_err() || !place.exists().unwrap());
     assert!(place.write("a/1", b"x").is_err());
 }
+
+/// Answers that versitygw never gives: S3 servers that do not know the condition of a write, that are busy, that send clients elsewhere, and whose clock is another one.
+#[test]
+fn answers_of_other_s3_servers_are_understood() {
+    let Some(server) = S3::start() else { return };
+    let host = server.endpoint().replace("http://", "");
+    let (key, secret) = S3::CREDENTIALS;
+    let login = format!("[default]\naws_access_key_id = {key}\naws_secret_access_key = {secret}");
+    let through = |fails: Fails| {
+        let relay = Relay::to(&host, fails);
+        let settings =
+            Settings { endpoint: Some(format!("http://{}", relay.address())), ..Settings::default() };
+        (cloud(&format!("s3://{}", S3::BUCKET), &settings, &login), relay)
+    };
+    let end = "Content-Length: 0\r\nConnection: close\r\n\r\n";
+    for (name, status) in [("a/501", "501 Not Implemented"), ("a/503", "503 Slow Down")] {
+        let answer = format!("HTTP/1.1 {status}\r\n{end}").leak();
+        let (place, relay) = through(Fails::Answers(1, answer));
+        place.write(name, b"one").unwrap();
+        assert_eq!(relay.failed(), 1);
+        assert_eq!(place.write(name, b"two"), Err(Fault::Exists));
+        assert_eq!(place.read(name, 0, 0..9).unwrap(), b"one");
+    }
+    let refused = |answer: String, words: &str| {
+        let (place, relay) = through(Fails::Answers(100, answer.leak()));
+        let text = place.write("a/refused", b"one").unwrap_err().to_string();
+        assert!(text.contains(words) && !text.contains(secret), "{text}");
+        assert_eq!(relay.failed(), 1, "repeated: {text}");
+    };
+    let location = "Location: http://192.0.2.1/x\r\n";
+    refused(format!("HTTP/1.1 307 Temporary Redirect\r\n{location}{end}"), "192.0.2.1");
+    let date = "Date: Sat, 01 Jan 2000 00:00:00 GMT\r\n";
+    refused(format!("HTTP/1.1 403 Forbidden\r\n{date}{end}"), "the clock of this device is");
+    let body = "<Error><Code>ExpiredToken</Code></Error>";
+    let head = format!("Content-Length: {}\r\nConnection: close\r\n\r\n", body.len());
+    refused(format!("HTTP/1.1 400 Bad Request\r\n{head}{body}"), "the credentials have expired");
+    assert_eq!(s3(&server, "").stat("a/refused").unwrap(), []);
+}
