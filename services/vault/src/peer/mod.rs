@@ -155,7 +155,7 @@ impl Peers {
         let link = self.link(node)?;
         let answer = link.call(body, deadline).await?;
         match answer {
-            Body::Failed(f) => Err(PeerError::Refused { region: link.region.clone(), why: f.reason }),
+            Body::Failed(f) => Err(refused(link.region.clone(), f.reason)),
             answer => Ok(answer),
         }
     }
@@ -169,9 +169,7 @@ impl Peers {
     ) -> Result<p::raft_answer::Answer, PeerError> {
         let link = self.link(node)?;
         match link.raft(call, deadline).await? {
-            p::raft_answer::Answer::Failed(f) => {
-                Err(PeerError::Refused { region: link.region.clone(), why: f.reason })
-            }
+            p::raft_answer::Answer::Failed(f) => Err(refused(link.region.clone(), f.reason)),
             answer => Ok(answer),
         }
     }
@@ -207,5 +205,28 @@ impl Peers {
         self.inner.links.lock().clear();
         self.inner.tasks.close();
         self.inner.tasks.wait().await;
+    }
+}
+
+/// Most bytes of a peer's reason that this vault keeps.
+const REASON: usize = 256;
+
+/// A refusal. Its reason reaches the log, and a lying peer could fill the disk with it.
+fn refused(region: String, mut why: String) -> PeerError {
+    why.truncate(why.floor_char_boundary(REASON));
+    PeerError::Refused { region, why }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn s38_a_peers_reason_is_bounded_in_bytes() {
+        for (given, kept) in [("joining".to_owned(), 7), ("x".repeat(1 << 20), 256), ("ä€".repeat(99), 255)]
+        {
+            let PeerError::Refused { why, .. } = refused("a".into(), given) else { panic!("no refusal") };
+            assert_eq!(why.len(), kept);
+        }
     }
 }
