@@ -23,9 +23,12 @@ pub(super) fn regions(
             let quarantined = vault.is_some_and(|v| {
                 v.status.shards.iter().any(|s| matches!(s.phase, Phase::Quarantined(_) | Phase::Halted(_)))
             });
+            let left_behind = vault
+                .is_some_and(|v| v.status.shards.iter().any(|s| matches!(s.phase, Phase::LeftBehind(_))));
             let phase = match (pod, vault) {
                 (None, _) => "Pending",
                 _ if quarantined => "Quarantined",
+                _ if left_behind => "LeftBehind",
                 (_, Some(v)) if v.status.ready => "Voter",
                 (_, Some(v)) if v.status.admission.is_none() => "AwaitingAdmission",
                 (_, Some(_)) => "Joining",

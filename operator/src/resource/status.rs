@@ -106,7 +106,7 @@ pub struct VersionStatus {
 pub struct RegionStatus {
     /// Name of the region, as in the spec.
     pub name: String,
-    /// State of the region's vault: Pending, Starting, AwaitingAdmission, Joining, Voter, Unreachable, Quarantined.
+    /// State of the region's vault: Pending, Starting, AwaitingAdmission, Joining, Voter, Unreachable, Quarantined, LeftBehind.
     pub phase: String,
     /// The vault serves in every shard.
     pub ready: bool,

@@ -19,6 +19,7 @@ fn golden<T: Serialize + DeserializeOwned + PartialEq + Debug>(value: &T, golden
 fn the_status() {
     let status = VaultStatus {
         version: Some("0.1.0".into()),
+        state_versions: Some((4, 5)),
         region: "eu-west".into(),
         node: 7,
         ready: true,
@@ -35,6 +36,7 @@ fn the_status() {
             term: 2,
             applied: 9,
             purged: 4,
+            state_version: Some(4),
         }],
         token: TokenHealth::Down,
         token_error: Some("no such token".into()),
@@ -50,9 +52,9 @@ fn the_status() {
     golden(
         &status,
         &json!({
-            "version": "0.1.0", "region": "eu-west", "node": 7, "ready": true, "fleet": "0102", "root": "print", "root_held": true,
+            "version": "0.1.0", "state_versions": [4, 5], "region": "eu-west", "node": 7, "ready": true, "fleet": "0102", "root": "print", "root_held": true,
             "capabilities": ["EcdsaP256", "DataObjects"], "initialised": true,
-            "shards": [{ "shard": 3, "phase": "verified", "leads": true, "leader": "eu-west", "term": 2, "applied": 9, "purged": 4 }],
+            "shards": [{ "shard": 3, "phase": "verified", "leads": true, "leader": "eu-west", "term": 2, "applied": 9, "purged": 4, "state_version": 4 }],
             "token": "down", "token_error": "no such token", "fingerprints": { "delivery": "d" }, "issuer_keys_read": 0, "issuer_keys_fresh": false,
             "admission": 1, "policy": 2, "rollback_protection": "MajorityOnly",
             "volume": { "free": 5, "size": 9, "keep_free": 6, "full": true, "reserve": true }, "notes": ["development root"],
@@ -67,6 +69,7 @@ fn every_phase() {
         (Phase::CatchingUp(12), "catching-up", json!(12)),
         (Phase::Quarantined("older".into()), "quarantined", json!("older")),
         (Phase::Halted("contradiction".into()), "halted", json!("contradiction")),
+        (Phase::LeftBehind("version 5".into()), "left-behind", json!("version 5")),
     ] {
         assert_eq!(phase.name(), name);
         golden(&phase, &json!({ "phase": name, "waits_for": waits_for }));

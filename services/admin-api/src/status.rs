@@ -13,6 +13,9 @@ pub struct VaultStatus {
     /// Version of the program.
     #[serde(default)]
     pub version: Option<String>,
+    /// The oldest and the newest version of the replicated state that the program can apply. None: an older program.
+    #[serde(default)]
+    pub state_versions: Option<(u32, u32)>,
     /// The vault's region, as configured.
     pub region: String,
     /// The vault's Raft node id.
@@ -107,6 +110,9 @@ pub struct ShardStatus {
     /// Index of the last entry that has left the log.
     #[serde(default)]
     pub purged: u64,
+    /// The version of the replicated state in force. None before the fleet is made.
+    #[serde(default)]
+    pub state_version: Option<u32>,
 }
 
 /// How far a replica has joined. In JSON: `phase`, and `waits_for` with what the phase carries.
@@ -123,6 +129,8 @@ pub enum Phase {
     Quarantined(String),
     /// Stopped: its state contradicts the others'. The text has the reason.
     Halted(String),
+    /// The program can't apply the version of the state in force. Once a program runs that can, the replica follows again. The text has the versions.
+    LeftBehind(String),
     /// A phase that this version does not know.
     #[default]
     Unknown,
@@ -145,6 +153,7 @@ impl From<AnyPhase> for Phase {
             "verified" => Self::Verified,
             "quarantined" => Self::Quarantined(text(any.waits_for)),
             "halted" => Self::Halted(text(any.waits_for)),
+            "left-behind" => Self::LeftBehind(text(any.waits_for)),
             _ => Self::Unknown,
         }
     }
@@ -159,6 +168,7 @@ impl Phase {
             Self::Verified => "verified",
             Self::Quarantined(_) => "quarantined",
             Self::Halted(_) => "halted",
+            Self::LeftBehind(_) => "left-behind",
             Self::Unknown => "unknown",
         }
     }

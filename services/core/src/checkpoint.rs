@@ -73,6 +73,9 @@ pub struct Checkpoint {
     /// [`crate::digest::Digest::of_state`].
     #[n(10)]
     pub digest: Hash,
+    /// The version of the state in force there. It is in the digest, too, which nobody can compare before the last row of a snapshot has come.
+    #[n(11)]
+    pub version: u32,
 }
 
 /// A checkpoint with the signatures of several regions. Anybody may pass it on.

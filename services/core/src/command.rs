@@ -17,8 +17,8 @@ use crate::signature::{OwnerSignature, RegionSignature};
 use crate::statement::{self, Operation};
 use crate::writers::{LedgerName, Naming, v_hash};
 
-/// The version of the commands that this program applies. A change of a command or of what one does needs a new number.
-pub const VERSION: u32 = 3;
+/// The newest version of the state that this program can apply. A change of a command or of what one does needs a new number. See [`crate::version`].
+pub const VERSION: u32 = 4;
 
 /// A change to the state.
 #[derive(Clone, PartialEq, Debug, Encode, Decode)]
@@ -56,6 +56,9 @@ pub enum Command {
     /// The owner forgets a writer.
     #[n(10)]
     ForgetWriter(#[n(0)] ForgetWriter),
+    /// Puts the next version of the state in force.
+    #[n(11)]
+    Raise(#[n(0)] Raise),
 }
 
 /// See [`Command::purpose`].
@@ -75,7 +78,7 @@ impl Command {
     /// The account that the command changes, if any.
     pub fn account(&self) -> Option<AccountId> {
         match self {
-            Self::Init(_) | Self::Documents(_) => None,
+            Self::Init(_) | Self::Documents(_) | Self::Raise(_) => None,
             Self::Store(c) => Some(c.account),
             Self::Confirm(c) => Some(c.account),
             Self::Begin(c) => Some(c.account),
@@ -97,6 +100,7 @@ impl Command {
             Self::Delete(c) => Some((&c.owner, Operation::Delete)),
             Self::Init(_)
             | Self::Documents(_)
+            | Self::Raise(_)
             | Self::Confirm(_)
             | Self::Begin(_)
             | Self::GiveUp(_)
@@ -105,10 +109,18 @@ impl Command {
         }
     }
 
+    /// The version that the command puts in force, if its raise holds.
+    pub const fn raises(&self) -> Option<u32> {
+        match self {
+            Self::Raise(c) => Some(c.version),
+            _ => None,
+        }
+    }
+
     /// A vault that limits proposals decides by this which ones it takes.
     pub const fn purpose(&self) -> Purpose {
         match self {
-            Self::Init(_) | Self::Documents(_) => Purpose::Fleet,
+            Self::Init(_) | Self::Documents(_) | Self::Raise(_) => Purpose::Fleet,
             Self::GiveUp(_) | Self::Finish(_) | Self::Expire(_) => Purpose::Closes,
             Self::Delete(_) => Purpose::Deletes,
             Self::Store(_)
@@ -124,6 +136,12 @@ impl Command {
         match self {
             Self::Init(c) => documents(&c.documents.admission, &c.documents.policy),
             Self::Documents(c) => documents(&c.admission, &c.policy),
+            Self::Raise(c) => {
+                elements("raise.signatures", c.signatures.len(), REGIONS)?;
+                c.signatures
+                    .iter()
+                    .try_for_each(|s| bytes("raise.signatures.certificate", s.certificate.len(), CERTIFICATE))
+            }
             Self::Store(c) => {
                 bytes("store.request", c.request.len(), REGISTRATION_REQUEST)?;
                 bytes("store.response", c.response.len(), REGISTRATION_RESPONSE)?;
@@ -189,6 +207,20 @@ pub struct Init {
     /// The first documents.
     #[n(5)]
     pub documents: NewDocuments,
+    /// The version of the state with which the shard begins.
+    #[n(6)]
+    pub version: u32,
+}
+
+/// See [`Command::Raise`]. It is the only command of its entry.
+#[derive(Clone, PartialEq, Debug, Encode, Decode)]
+pub struct Raise {
+    /// Must be one more than the version in force.
+    #[n(0)]
+    pub version: u32,
+    /// By each region of the list in force, over [`crate::statement::applies`].
+    #[n(1)]
+    pub signatures: Vec<RegionSignature>,
 }
 
 /// See [`Command::Store`].

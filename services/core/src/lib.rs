@@ -32,5 +32,6 @@ pub mod signature;
 pub mod snapshot;
 pub mod statement;
 pub mod verify;
+pub mod version;
 pub mod view;
 pub mod writers;

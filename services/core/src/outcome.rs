@@ -27,6 +27,9 @@ pub enum Refusal {
     /// Documents with a wrong signature, a lower number or another lineage, or expired ones.
     #[error("documents refused")]
     Documents,
+    /// The entry has a version that is not in force, or the raise of the version is not signed by every region.
+    #[error("this version of the state is not in force")]
+    Version,
     /// The account lies in another shard.
     #[error("the account lies in another shard")]
     Elsewhere,

@@ -58,6 +58,7 @@ impl Shard {
         match command {
             Command::Init(c) => return Ok(apply::fleet::init(&mut self.fleet, at, c, verifier)),
             Command::Documents(c) => return Ok(apply::fleet::documents(&mut self.fleet, at, c, verifier)),
+            Command::Raise(c) => return Ok(apply::fleet::raise(&mut self.fleet, at, c, verifier)),
             _ => {}
         }
         let Some(fleet) = &self.fleet else { return Ok(Applied::refused(Refusal::NotInitialised)) };
@@ -78,7 +79,7 @@ impl Shard {
             Command::SetLedger(c) => apply::ledgers::set_ledger(&step, before, c),
             Command::ForgetWriter(c) => apply::ledgers::forget_writer(&step, before, c),
             Command::Delete(c) => apply::owned::delete(&step, before, c),
-            Command::Init(_) | Command::Documents(_) => Err(Refusal::NotInitialised),
+            Command::Init(_) | Command::Documents(_) | Command::Raise(_) => Err(Refusal::NotInitialised),
         };
         let apply::Change { row, outcome, effects } = match change {
             Ok(change) => change,

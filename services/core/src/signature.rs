@@ -18,7 +18,7 @@ pub struct OwnerSignature {
     pub signature: Signature,
 }
 
-/// A region's signature with its boot key: that it has stored a registration and can open its share, that it permits a last try, or what its state is at a checkpoint.
+/// A region's signature with its boot key: that it has stored a registration and can open its share, that it permits a last try, what its state is at a checkpoint, or which version of the state it can apply.
 #[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
 pub struct RegionSignature {
     /// The slot of the region.
@@ -27,7 +27,7 @@ pub struct RegionSignature {
     /// The boot key's certificate by the region's identity, as encoded by `bkv-wire`.
     #[cbor(n(1), with = "minicbor::bytes")]
     pub certificate: Vec<u8>,
-    /// The boot key's signature over [`crate::statement::acknowledgement`], [`crate::statement::permit`] or [`crate::statement::checkpoint`].
+    /// The boot key's signature over [`crate::statement::acknowledgement`], [`crate::statement::permit`], [`crate::statement::checkpoint`] or [`crate::statement::applies`].
     #[n(2)]
     pub signature: Signature,
 }

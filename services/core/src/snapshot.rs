@@ -61,7 +61,7 @@ pub enum Contradiction {
     Documents,
 }
 
-/// Checks the head of a snapshot for this shard: the fleet must be the same, and time and document numbers must not be lower.
+/// Checks the head of a snapshot for this shard: the fleet must be the same, and time, version and document numbers must not be lower.
 pub fn judge_head(shard: u16, mine: &Shard, theirs: &Shard) -> Result<(), Contradiction> {
     if theirs.fleet.as_ref().is_some_and(|t| t.shard != shard || shard >= t.documents.policy.shards) {
         return Err(Contradiction::Head);
@@ -74,6 +74,7 @@ pub fn judge_head(shard: u16, mine: &Shard, theirs: &Shard) -> Result<(), Contra
             && t.shard == m.shard
             && t.index == m.index
             && t.documents.policy.shards == m.documents.policy.shards
+            && t.version >= m.version
             && t.documents.admission.number >= m.documents.admission.number
             && t.documents.policy.number >= m.documents.policy.number
             && (t.documents.admission.number > m.documents.admission.number

@@ -14,7 +14,7 @@ use crate::writers::{AttestedRetired, AttestedWriter, writers_hash};
 mod log;
 
 pub use crate::operation::{Operation, Owned, ReceiptKind, owner, read_ledgers};
-pub use log::{appended, held, voted};
+pub use log::{appended, applies, held, voted};
 
 /// The stored record's own owner key signs this to make the record live.
 pub fn confirm(
@@ -71,6 +71,7 @@ pub fn checkpoint(c: &Checkpoint, slot: Slot) -> Vec<u8> {
             &c.time.0.to_be_bytes(),
             &c.rows.to_be_bytes(),
             &c.digest.0,
+            &c.version.to_be_bytes(),
         ],
     )
 }

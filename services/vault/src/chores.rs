@@ -21,6 +21,9 @@ const CLOCK: Duration = Duration::from_secs(1);
 /// Time limit of an entry that ends attempts, beside two round trips.
 const EXPIRE: Duration = Duration::from_secs(2);
 
+/// Time limit of the entries that raise the version of the state, beside two round trips.
+const RAISE: Duration = Duration::from_secs(2);
+
 /// Runs until `stop`.
 pub async fn chores(vault: Arc<Vault>, stop: CancellationToken) {
     let mut tick = interval(Duration::from_millis(500));
@@ -70,12 +73,14 @@ async fn expire(vault: &Vault, overdue: &mut Overdue) {
     }
 }
 
-/// Compares clocks and document numbers with the other vaults, and asks who has no room. A leader with a wrong clock would misjudge waits, so it steps down. A vault with older documents takes
+/// Compares clocks and document numbers with the other vaults. Asks who has no room, and whose program can apply the next version of the state. A leader with a wrong clock would misjudge waits, so it steps down. A vault with older documents takes
 /// the newer ones, which the root has signed.
 async fn clocks(vault: &Vault, stop: &CancellationToken) {
     let Some(d) = vault.documents() else { return };
     let me = vault.node().node();
-    let mine = p::Clock { admission: d.documents.admission.number, policy: d.documents.policy.number };
+    let version = vault.next_version();
+    let mine =
+        p::Clock { admission: d.documents.admission.number, policy: d.documents.policy.number, version };
     let others = d.documents.admission.members.iter().map(|m| m.node).filter(|n| *n != me);
     let asked = futures_util::future::join_all(others.map(|n| async move {
         let sent = vault.now_ms();
@@ -92,6 +97,9 @@ async fn clocks(vault: &Vault, stop: &CancellationToken) {
             tracing::warn!(node = node.0, %error, "newer documents of another vault can't be put in force");
         }
     }
+    let signed: Vec<_> = answers.iter().map(|(node, _, answer)| (*node, answer)).collect();
+    let deadline = vault.node().peers().deadline(RAISE, 2);
+    vault.raise(version, &d.documents.admission, &signed, deadline).await;
     let offsets: Vec<i64> = answers.iter().map(|(_, offset, _)| *offset).collect();
     let full = answers.iter().filter(|(_, _, answer)| answer.full).count();
     if vault.node().volume().others(full, d.documents.admission.members.len()) {

@@ -35,7 +35,7 @@ async fn readyz(State(vault): State<Arc<Vault>>) -> (StatusCode, &'static str) {
 
 async fn metrics(State(vault): State<Arc<Vault>>) -> String {
     let m = vault.metrics();
-    let (mut leader, mut follower, mut joining, mut quarantined, mut halted) = (0, 0, 0, 0, 0);
+    let (mut leader, mut follower, mut joining, mut quarantined, mut halted, mut behind) = (0, 0, 0, 0, 0, 0);
     let mut ended = [0, 0];
     let mut troubles = [0; 4];
     for r in vault.node().replicas() {
@@ -46,6 +46,7 @@ async fn metrics(State(vault): State<Arc<Vault>>) -> String {
             (Phase::Verified, false) => follower += 1,
             (Phase::Quarantined(_), _) => quarantined += 1,
             (Phase::Halted(_), _) => halted += 1,
+            (Phase::LeftBehind(_), _) => behind += 1,
             _ => joining += 1,
         }
         for (sum, n) in ended.iter_mut().zip(r.ended()) {
@@ -60,6 +61,7 @@ async fn metrics(State(vault): State<Arc<Vault>>) -> String {
     }
     m.quarantined.with_label_values(&["older_disk"]).set(quarantined);
     m.quarantined.with_label_values(&["contradiction"]).set(halted);
+    m.left_behind.set(behind);
     let mut contradictions: BTreeMap<String, u64> = BTreeMap::new();
     for c in vault.node().contradictions() {
         *contradictions.entry(vault.region_of(c.from)).or_default() += c.times;

@@ -23,6 +23,8 @@ pub struct Metrics {
     pub(crate) elections: IntCounter,
     /// `bkv_vault_quarantined{reason}`
     pub(crate) quarantined: IntGaugeVec,
+    /// `bkv_vault_left_behind`
+    pub(crate) left_behind: IntGauge,
     /// `bkv_vault_contradictions_total{sender}`
     pub(crate) contradictions: IntCounterVec,
     /// `bkv_vault_equivocators{sender}`
@@ -99,6 +101,10 @@ impl Metrics {
                 "bkv_vault_quarantined",
                 "Shards that the vault does not serve, because its disk is outdated, t other regions have signed another state, or it is not on the admission list",
                 &["reason"],
+            )?,
+            left_behind: gauge(
+                "bkv_vault_left_behind",
+                "Shards that the vault does not follow, because its program can't apply the version of the state in force",
             )?,
             contradictions: counters(
                 "bkv_vault_contradictions_total",

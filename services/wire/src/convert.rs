@@ -93,7 +93,9 @@ impl p::Attestation {
 impl From<Refusal> for p::Refused {
     fn from(why: Refusal) -> Self {
         let (code, until_ms) = match why {
-            Refusal::NotInitialised | Refusal::Documents | Refusal::Elsewhere => (Code::Unavailable, 0),
+            Refusal::NotInitialised | Refusal::Documents | Refusal::Version | Refusal::Elsewhere => {
+                (Code::Unavailable, 0)
+            }
             Refusal::NoKey => (Code::NoKey, 0),
             Refusal::Destroyed => (Code::Destroyed, 0),
             Refusal::Deleted => (Code::Deleted, 0),

@@ -177,7 +177,8 @@ fn message(vaults: &Vaults, call: &Call) -> Body {
             ..Default::default()
         }),
         Kind::Clock { admission, policy } => {
-            Body::Clock(p::Clock { admission: admission.value(), policy: policy.value() })
+            let version = u32::try_from(admission.value()).unwrap_or(u32::MAX);
+            Body::Clock(p::Clock { admission: admission.value(), policy: policy.value(), version })
         }
         Kind::Share { shard, registration } => {
             Body::ShareAsk(p::ShareAsk { shard: shard.value() as u32, account, reg_id: id(registration) })

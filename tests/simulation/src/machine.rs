@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 
+use bkv_core::version::Versions;
 use bkv_hsm::{Token, VaultName};
 use bkv_wire::channel::ServerSettings;
 use bkv_wire::documents::Root;
@@ -45,6 +46,8 @@ pub struct Machine {
     pub snapshot_every_s: Option<u64>,
     /// What is wrong with the secrets that its keeper keeps.
     pub secrets: Faults,
+    /// The versions of the state that its program can apply, from its next start on.
+    pub versions: Mutex<Versions>,
     /// The rows that its keeper reads for snapshots.
     pub exports: Arc<Exports>,
 }
@@ -78,6 +81,7 @@ impl Machine {
         let peers: BTreeMap<String, String> = (0..3).map(|i| (region(i), address(i).to_string())).collect();
         let mut config = NodeConfig::new(PathBuf::new(), address(self.number), peers, 1);
         config.raft.heartbeat_ms = 80;
+        config.versions = *self.versions.lock().unwrap();
         config.volume.reserve_mib = 0; // the store has no folder
         (config.raft.election_min_ms, config.raft.election_max_ms) = (300, 500);
         config.raft.snapshot_every_s = self.snapshot_every_s.unwrap_or(config.raft.snapshot_every_s);

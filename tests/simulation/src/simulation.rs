@@ -2,21 +2,22 @@
 //! talks to them without ChatD. Only the disk, the network and the clock are simulated.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bkv_client::{
     Client, OsRandom, Runtime, SoftwareTokenKey, Timing, TokenKey as _, TokioClock, VolatileMemory, Zeroizing,
 };
 use bkv_core::account::Account;
-use bkv_core::command::{Command, Init};
+use bkv_core::command::{Command, Init, VERSION};
 use bkv_core::document::{Member, NewDocuments, Policy};
 use bkv_core::id::{AccountId, Era, Route, Slot};
 use bkv_core::outcome::Outcome;
 use bkv_core::possession::{Use, token_hash};
 use bkv_core::secret::Secret32;
 use bkv_core::statement;
+use bkv_core::version::Versions;
 use bkv_mtls::issue::RoleCa;
 use bkv_mtls::{Identity, Role, RoleName};
 use bkv_tokens::Subject;
@@ -105,6 +106,7 @@ impl Simulation {
                 chores: !options.no_chores,
                 snapshot_every_s: options.snapshot_every_s,
                 secrets: Faults::default(),
+                versions: Mutex::new(Versions::OF_THIS_PROGRAM),
                 exports: Arc::default(),
             });
         }
@@ -150,6 +152,7 @@ impl Simulation {
             shard: 0,
             index: Secret32::new([5; 32]),
             documents: sim.documents.clone(),
+            version: VERSION,
         };
         let until = patient();
         // On a busy machine the leader may hear no majority for a moment, or be replaced. A repeated Init changes nothing.
@@ -194,6 +197,13 @@ impl Simulation {
         let image = self.vaults.take(i).unwrap().stop_in_order().await;
         self.hub.kill(i);
         image
+    }
+
+    /// Gives a vault another program: stops it in order and starts one that can apply these versions of the state.
+    pub async fn update(&self, i: usize, versions: Versions) {
+        let image = self.stop(i).await;
+        *self.machines[i].versions.lock().unwrap() = versions;
+        self.start_from(i, image).await;
     }
 
     /// Crash and start again.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bkv_core::command::{Command, Confirm, Expire, Init};
+use bkv_core::command::{Command, Confirm, Expire, Init, VERSION};
 use bkv_core::document::{Admission, Member, NewDocuments};
 use bkv_core::id::{AccountId, Era, Hash, NodeId, RegId, ShardId, Signature, Slot};
 use bkv_core::outcome::{Outcome, Refusal};
@@ -154,6 +154,7 @@ impl Fleet {
             shard: 0,
             index: Secret32::new([5; 32]),
             documents,
+            version: VERSION,
         };
         for shard in 0..2u16 {
             let c = fleet.propose(shard, Command::Init(Init { shard, ..init.clone() })).await;

@@ -1,6 +1,6 @@
-//! Init and Documents: the shard's fleet, and the root-signed documents in force.
+//! Init, Documents and Raise: the shard's fleet, and the root-signed documents and the version in force.
 
-use crate::command::Init;
+use crate::command::{Init, Raise};
 use crate::document::{Documents, NewDocuments};
 use crate::effect::Applied;
 use crate::fleet::{At, Fleet};
@@ -31,7 +31,21 @@ pub(crate) fn init(shard: &mut Option<Fleet>, at: At, c: &Init, verifier: &dyn V
         shard: c.shard,
         index: c.index.clone(),
         documents,
+        version: c.version,
     });
+    Applied::done(Vec::new())
+}
+
+/// Puts the next version in force. A repetition is free: a new leader may propose one that is in its log already.
+pub(crate) fn raise(shard: &mut Option<Fleet>, at: At, c: &Raise, verifier: &dyn Verifier) -> Applied {
+    let Some(fleet) = shard else { return Applied::refused(Refusal::NotInitialised) };
+    if c.version == fleet.version {
+        return Applied::again();
+    }
+    if !fleet.is_raised_by(c, at.time, verifier) {
+        return Applied::refused(Refusal::Version);
+    }
+    fleet.version = c.version;
     Applied::done(Vec::new())
 }
 

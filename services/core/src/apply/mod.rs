@@ -11,7 +11,7 @@ pub(crate) mod register;
 use crate::account::{Account, Cause, Ended, Live};
 use crate::effect::Effect;
 use crate::event::{Event, EventKind};
-use crate::fleet::{At, Fleet};
+use crate::fleet::{At, Fleet, signers};
 use crate::id::{AccountId, Slot, Time};
 use crate::outcome::{Outcome, Refusal};
 use crate::signature::RegionSignature;
@@ -89,23 +89,10 @@ impl Step<'_> {
         vec![Effect::EraseSecrets { account: self.id, reg_id }, self.event(account, EventKind::Ended(cause))]
     }
 
-    /// True if at least `t` regions of the list in force have signed, each its own `statement`. A signature that does not hold, or a second one of a slot, counts
-    /// for nothing: otherwise one rooted region could void those of the others, for example by a certificate that ends before the entry is applied.
-    /// More signatures than members are refused unread, because each costs two checks.
+    /// True if at least `t` regions of the list in force have signed, each its own `statement`.
     fn signed_by(&self, signatures: &[RegionSignature], t: u8, statement: impl Fn(Slot) -> Vec<u8>) -> bool {
         let admission = &self.fleet.documents.admission;
-        let mut slots: Vec<Slot> = Vec::new();
-        if signatures.len() > admission.members.len() {
-            return false;
-        }
-        for s in signatures {
-            if !slots.contains(&s.slot)
-                && self.verifier.region_signature(admission, s, &statement(s.slot), self.at.time)
-            {
-                slots.push(s.slot);
-            }
-        }
-        slots.len() >= usize::from(t)
+        signers(admission, signatures, self.at.time, self.verifier, statement) >= usize::from(t)
     }
 
     fn is_past(&self, deadline: Time) -> bool {

@@ -1,7 +1,7 @@
-//! What vaults sign about their logs and their votes.
+//! What vaults sign about their logs, their votes and their programs.
 
 use crate::hash::framed;
-use crate::id::{Era, Hash, Lineage, NodeId};
+use crate::id::{Era, Hash, Lineage, NodeId, Slot};
 use crate::join::Ballot;
 
 /// A region's boot key signs this when it acknowledges log entries: under this vote its disk holds the log up to this entry, with this chain hash.
@@ -62,4 +62,9 @@ pub fn voted(lineage: &Lineage, era: Era, voter: NodeId, shard: u16, vote: Ballo
             &vote.node.0.to_be_bytes(),
         ],
     )
+}
+
+/// A region's boot key signs this when a leader asks: its program can apply this version of the state.
+pub fn applies(lineage: &Lineage, era: Era, slot: Slot, version: u32) -> Vec<u8> {
+    framed("bkv/applies/1", &[&lineage.0, &era.0.to_be_bytes(), &[slot.0], &version.to_be_bytes()])
 }

@@ -28,6 +28,7 @@ fn checkpoint(digest: u8) -> Checkpoint {
         time: Time(60_000),
         rows: 9,
         digest: Hash([digest; 32]),
+        version: 12,
     }
 }
 

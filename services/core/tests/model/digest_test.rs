@@ -104,5 +104,5 @@ fn s48_fleet_and_membership_are_part_of_the_digest() {
 fn the_digest_has_golden_bytes() {
     let machine = Machine::new(&super::case::policy());
     let state = whole([(&account(0), &example())].into_iter()).of_state(7, machine.fleet(), &[b"m"]);
-    assert_eq!(state.to_string(), "7502f3f60025f2af7910d84029d7bb60627f5b15d631c8f6b4651ed6c4d8cf55");
+    assert_eq!(state.to_string(), "398c58cb50b80bdcb5e05a95f12ae7b0e6c28af69ff26d54c1998b01d75c5d14");
 }

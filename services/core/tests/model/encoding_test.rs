@@ -151,6 +151,7 @@ fn checkpoint() -> Checkpoint {
         time: Time(9),
         rows: 10,
         digest: Hash([0xc2; 32]),
+        version: 12,
     }
 }
 
@@ -245,6 +246,7 @@ fn statements() -> Vec<(&'static str, Vec<u8>)> {
         }),
         ("appended", s::appended(&LINEAGE, era, 2, Ballot { term: 21, node: NodeId(14) }, 23, &RECORD)),
         ("voted", s::voted(&LINEAGE, era, NodeId(14), 2, Ballot { term: 21, node: NodeId(22) })),
+        ("applies", s::applies(&LINEAGE, era, slot, 24)),
         ("confirm", s::confirm(&LINEAGE, era, &ACCOUNT, generation, &reg_id, &RECORD)),
         ("subject", s::subject(&[0xb7; 32], "issuer", "subject", 20).0.into()),
         (

@@ -6,7 +6,7 @@ use std::convert::Infallible;
 
 use super::fake::{ERA, Fake, LINEAGE, documents};
 use bkv_core::account::{Account, State};
-use bkv_core::command::{Command, Init};
+use bkv_core::command::{Command, Init, VERSION};
 use bkv_core::effect::Effect;
 use bkv_core::event::EventKind;
 use bkv_core::id::{AccountId, AttemptId, Element, FleetId, RegId, Route, Time};
@@ -78,6 +78,7 @@ impl Machine {
             shard: 0,
             index: Secret32::new([3; 32]),
             documents: documents(1, attempts),
+            version: VERSION,
         };
         let applied = m.run(Time(1), &Command::Init(init)).1;
         assert_eq!(applied.outcome, Outcome::Done);

@@ -18,6 +18,7 @@ mod checkpoint_test;
 mod digest_test;
 mod encoding_test;
 mod parser_test;
+mod raise_test;
 mod register_test;
 mod schedule_test;
 mod size_test;

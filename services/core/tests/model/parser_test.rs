@@ -7,7 +7,8 @@ use proptest::prelude::*;
 use bkv_core::account::{Account, Success};
 use bkv_core::batch::Batch;
 use bkv_core::command::{
-    Begin, Command, Confirm, Delete, Expire, Finish, ForgetWriter, GiveUp, Init, SetLedger, Store,
+    Begin, Command, Confirm, Delete, Expire, Finish, ForgetWriter, GiveUp, Init, Raise, SetLedger, Store,
+    VERSION,
 };
 use bkv_core::document::{Admission, NewDocuments, Policy};
 use bkv_core::event::Event;
@@ -64,6 +65,7 @@ pub(super) fn batch() -> Batch {
             shard: 3,
             index: Secret32::new([3; 32]),
             documents: documents.clone(),
+            version: 4,
         }),
         Command::Documents(documents),
         Command::Store(Box::new(Store {
@@ -127,8 +129,16 @@ pub(super) fn batch() -> Batch {
             expected: Hash([11; 32]),
             owner,
         }),
+        Command::Raise(Raise {
+            version: 5,
+            signatures: vec![RegionSignature {
+                slot: Slot(1),
+                certificate: vec![1; 90],
+                signature: Signature([2; 64]),
+            }],
+        }),
     ];
-    Batch { time: Time(1), commands }
+    Batch { version: VERSION, time: Time(1), commands }
 }
 
 /// Decodes the bytes. A decoded value must be the same after it is encoded and decoded again.
@@ -186,7 +196,7 @@ proptest! {
     #[test]
     fn s38_changed_entries_decode_or_are_refused(which: prop::sample::Index, at: prop::sample::Index, to: u8, cut: prop::sample::Index) {
         let good = batch();
-        let one = Batch { time: good.time, commands: vec![which.get(&good.commands).clone()] };
+        let one = Batch { version: VERSION, time: good.time, commands: vec![which.get(&good.commands).clone()] };
         let good = minicbor::to_vec(&one).unwrap();
         let mut bytes = good.clone();
         let at = at.index(bytes.len());

@@ -395,7 +395,7 @@ impl ModelAccount {
                 self.last_operation = Some(c.owner.operation);
                 ModelAnswer::Done
             }
-            Command::Init(_) | Command::Documents(_) => ModelAnswer::No,
+            Command::Init(_) | Command::Documents(_) | Command::Raise(_) => ModelAnswer::No,
         }
     }
 

@@ -24,6 +24,7 @@ pub(super) async fn status(State(s): State<Shared>) -> Json<VaultStatus> {
         version: Some(env!("CARGO_PKG_VERSION").into()),
         region: vault.region().into(),
         node: vault.node().node().0,
+        state_versions: Some((vault.node().versions().oldest, vault.node().versions().newest)),
         ready: vault.is_ready(),
         fleet: replicas.iter().find_map(Replica::fleet).map(|f| f.fleet.to_string()),
         root: Some(fingerprint("root", vault.root_file())),
@@ -64,6 +65,7 @@ fn shard(vault: &Vault, r: &Replica) -> ShardStatus {
         replica::Phase::Verified => Phase::Verified,
         replica::Phase::Quarantined(why) => Phase::Quarantined(why.clone()),
         replica::Phase::Halted(why) => Phase::Halted(why.clone()),
+        replica::Phase::LeftBehind(why) => Phase::LeftBehind(why.clone()),
     };
     ShardStatus {
         shard: r.shard().0,
@@ -73,6 +75,7 @@ fn shard(vault: &Vault, r: &Replica) -> ShardStatus {
         term: s.term,
         applied: r.applied(),
         purged: r.purged(),
+        state_version: r.state().version(),
     }
 }
 
@@ -95,6 +98,13 @@ fn notes(vault: &Vault, d: Option<&Documents>) -> Vec<String> {
     }
     if d.is_some_and(|d| d.policy.development) {
         note("development policy: waits and key stretching are weaker than people need");
+    }
+    if let Some((version, regions)) = vault.raise_waits() {
+        let each = regions.iter().map(|(node, why)| format!("{} ({why})", vault.region_of(*node)));
+        note(&format!(
+            "version {version} of the state waits until every region has signed that its program can apply it. Missing: {}",
+            each.collect::<Vec<_>>().join(", "),
+        ));
     }
     for e in vault.node().equivocators() {
         note(&format!(

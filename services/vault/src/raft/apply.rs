@@ -19,7 +19,7 @@ use openraft::{EntryPayload, StoredMembership};
 
 use super::floor::Floor;
 use super::recent::DigestRow;
-use super::rows::{Head, InForce, account_row, cursor, digest_place, fleet_place, head_place, read};
+use super::rows::{Head, InForce, account_row, cursor, digest_place, fleet_place, head_place};
 use super::snapshot::leader_of;
 use super::state::{Inner, State};
 use super::types::{Applied, Entry, LogId, Payload};
@@ -65,6 +65,10 @@ impl Accounts for Work<'_> {
     }
 }
 
+fn malformed(error: &minicbor::decode::Error) -> StoreError {
+    StoreError::Malformed("batch".into(), error.to_string())
+}
+
 /// Entries that become one job for the store's writer.
 struct Job<'a> {
     work: Work<'a>,
@@ -89,6 +93,12 @@ impl State {
         let mut job = Job::new(self);
         for entry in entries {
             let (index, before) = (entry.log_id.index, inner.shard.time);
+            let in_force = inner.shard.version().filter(|v| !self.versions.contains(*v));
+            if let (Some(version), EntryPayload::Normal(_)) = (in_force, &entry.payload) {
+                // Only another program, or a crash of this one, leaves such an entry in the log. The next start finds the raise applied, and does not begin.
+                self.close(job, inner, false)?;
+                return Err(StoreError::Version(self.versions.cannot(version)));
+            }
             job.last = Some(entry.log_id);
             let mut answer = Applied::default();
             let mut without_commands = false;
@@ -97,12 +107,22 @@ impl State {
                 EntryPayload::Membership(m) => {
                     inner.membership = StoredMembership::new(Some(entry.log_id), m);
                 }
+                EntryPayload::Normal(Payload(bytes))
+                    if !inner.shard.takes(Batch::version_of(&bytes).map_err(|e| malformed(&e))?) =>
+                {
+                    answer.time = inner.shard.time;
+                }
                 EntryPayload::Normal(Payload(bytes)) => {
-                    let batch: Batch = read("batch", &bytes)?;
+                    let batch = Batch::read(&bytes, self.versions).map_err(|e| malformed(&e))?;
                     let time = inner.shard.advance(batch.time);
                     answer.time = time;
                     without_commands = batch.commands.is_empty();
+                    let refused = inner.shard.refuses(&batch);
                     for command in &batch.commands {
+                        if let Some(why) = refused {
+                            answer.outcomes.push(Outcome::Refused(why));
+                            continue;
+                        }
                         let at = At { shard: self.shard, index, time };
                         let applied =
                             inner.shard.apply(at, command, &mut job.work, self.verifier.as_ref())?;
@@ -197,6 +217,7 @@ impl State {
             time: inner.shard.time,
             rows: inner.digest.rows(),
             digest: membership.digest_with(self.shard, fleet, &inner.digest),
+            version: fleet.version,
         }
     }
 

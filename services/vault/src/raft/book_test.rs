@@ -15,6 +15,7 @@ fn certificate(index: u64) -> StoredCertificate {
         time: Time(index),
         rows: 0,
         digest: Hash([3; 32]),
+        version: 12,
     };
     let membership = InForce { membership: Vec::new(), at: Vec::new() };
     StoredCertificate { certificate: Certificate { checkpoint, signatures: Vec::new() }, membership }

@@ -5,13 +5,16 @@ use std::fmt::Debug;
 use std::ops::{Bound, RangeBounds};
 use std::sync::Arc;
 
+use bkv_core::batch::Batch;
+use bkv_core::command::Command;
 use bkv_core::encoding::cbor;
 use bkv_core::id::Hash;
 use bkv_core::join::{Ballot, LogPosition};
+use bkv_core::version::Versions;
 use bkv_wire::proto::peer as p;
 use bytes::Bytes;
 use openraft::storage::{LogFlushed, LogState, RaftLogReader, RaftLogStorage};
-use openraft::{AnyError, ErrorSubject, ErrorVerb, OptionalSend, StorageError, StorageIOError};
+use openraft::{AnyError, EntryPayload, ErrorSubject, ErrorVerb, OptionalSend, StorageError, StorageIOError};
 use parking_lot::{Mutex, MutexGuard};
 use prost::Message as _;
 use tokio_util::task::TaskTracker;
@@ -22,7 +25,7 @@ use super::log_row::{read_row, read_tail, row_of, tail_row};
 use super::rows::read;
 use super::sizes::APPEND_SENT;
 use super::stop::Stop;
-use super::types::{Entry, LogId, TypeConfig, Vote, ballot, chain, content, vote_in, vote_out};
+use super::types::{Entry, LogId, Payload, TypeConfig, Vote, ballot, chain, content, vote_in, vote_out};
 use crate::store::{Change, Done, Place, Store, StoreError, Table};
 
 #[path = "log_stop.rs"]
@@ -239,6 +242,18 @@ impl Log {
         None
     }
 
+    /// The first raise behind this index to a version that a program of these versions can't apply.
+    pub(crate) fn raised(&self, behind: u64, versions: Versions) -> Option<(LogId, u32)> {
+        let last = self.last().map_or(0, |l| l.0.index);
+        (behind.saturating_add(1)..=last).find_map(|index| {
+            let entry = self.read_range(index, index.saturating_add(1), usize::MAX).ok()?.pop()?;
+            let EntryPayload::Normal(Payload(bytes)) = &entry.payload else { return None };
+            let batch = Batch::is_raise(bytes).then(|| Batch::read(bytes, versions).ok()).flatten()?;
+            let version = batch.commands.iter().find_map(Command::raises)?;
+            (!versions.contains(version)).then_some((entry.log_id, version))
+        })
+    }
+
     /// Entries up to here are committed.
     pub(crate) fn settle(&self, index: u64) {
         let mut inner = self.lock();
@@ -345,7 +360,22 @@ impl RaftLogReader<TypeConfig> for Log {
 
     /// The entries of one append. openraft sends the rest in the next ones.
     async fn limited_get_log_entries(&mut self, start: u64, end: u64) -> Io<Vec<Entry>> {
-        self.read_range(start, end, APPEND_SENT).map_err(|e| io_error(ErrorVerb::Read, &e))
+        let mut entries =
+            self.read_range(start, end, APPEND_SENT).map_err(|e| io_error(ErrorVerb::Read, &e))?;
+        // A follower whose program can't apply the raised version takes the append that ends with the raise, and the blank entry of a new leader, without which the raise may never be
+        // committed. It refuses each append that has more behind the raise.
+        if let Some(end) = entries.iter().position(ends_append) {
+            entries.truncate(end.saturating_add(1));
+        }
+        Ok(entries)
+    }
+}
+
+fn ends_append(entry: &Entry) -> bool {
+    match &entry.payload {
+        EntryPayload::Blank => true,
+        EntryPayload::Normal(batch) => Batch::is_raise(&batch.0),
+        EntryPayload::Membership(_) => false,
     }
 }
 

@@ -15,7 +15,7 @@ use super::rows::InForce;
 use super::types::LogId;
 
 /// The version of the snapshot's format. A receiver that does not know it refuses the snapshot.
-pub const FORMAT: u16 = 2;
+pub const FORMAT: u16 = 3;
 
 /// The snapshot data that openraft passes around.
 #[derive(Debug)]

@@ -11,6 +11,7 @@ use bkv_core::encoding::cbor;
 use bkv_core::event::Event;
 use bkv_core::id::{AccountId, Hash, RegId, Time};
 use bkv_core::shard::{Fleet, Shard};
+use bkv_core::version::Versions;
 use bkv_wire::verifier::WireVerifier;
 use openraft::StoredMembership;
 use parking_lot::{Mutex, MutexGuard};
@@ -56,6 +57,8 @@ pub struct State {
     pub(crate) ended: Arc<[AtomicU64; 2]>,
     pub(super) recent: Arc<Recent>,
     pub(super) kept: Kept,
+    /// The versions of the state that the program can apply.
+    pub(crate) versions: Versions,
     /// Counts this clone and its clones as a task.
     _task: Option<TaskTrackerToken>,
 }
@@ -150,12 +153,19 @@ impl State {
             ended: Arc::default(),
             recent: Arc::default(),
             kept: Kept::default(),
+            versions: Versions::OF_THIS_PROGRAM,
             _task: None,
         };
         // What a crash left of snapshots that were not installed, or of the copy that one has replaced.
         state.drop_other_copies()?;
         state.refresh_view();
         Ok(state)
+    }
+
+    /// The same for a program that can apply these versions.
+    pub(crate) const fn of_program(mut self, versions: Versions) -> Self {
+        self.versions = versions;
+        self
     }
 
     /// The store that holds this state.
@@ -253,6 +263,16 @@ impl State {
 
     pub(crate) fn fleet(&self) -> Option<Arc<Fleet>> {
         self.lock().fleet.clone()
+    }
+
+    /// The version of the state in force. None before `Init`.
+    pub fn version(&self) -> Option<u32> {
+        self.lock().shard.version()
+    }
+
+    /// The version of the entries that this vault makes as a leader. A new fleet begins with the oldest that its program can apply.
+    pub(crate) fn encodes(&self) -> u32 {
+        self.version().unwrap_or(self.versions.oldest)
     }
 
     /// Accounts whose deadline has passed.

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use bkv_core::batch::Batch;
 use bkv_core::bounds::Oversized;
+use bkv_core::command::Command;
 use bkv_core::id::Time;
 use bkv_wire::proto::peer as p;
 use openraft::EntryPayload;
@@ -26,6 +27,10 @@ pub(super) enum Inadmissible {
     NoAdmission,
     #[error("a membership of other nodes than the admission list names")]
     Membership,
+    #[error("left behind: {0}")]
+    LeftBehind(String),
+    #[error("an entry of version {0} of the state, where version {1} is in force")]
+    Early(u32, u32),
     #[error("entries that do not follow each other")]
     Order,
     #[error("an entry of a later term than its leader's")]
@@ -72,23 +77,46 @@ impl Context {
     }
 
     /// Refuses entries before they reach the log: what is larger than any client can cause, times in the future, or members that the root did not admit.
-    pub(super) fn acceptable(&self, entries: &[Entry]) -> Result<(), Inadmissible> {
+    /// Returns the last raise among them to a version that this program can't apply.
+    pub(super) fn acceptable(
+        &self,
+        r: &Replica,
+        previous: Option<&LogId>,
+        entries: &[Entry],
+    ) -> Result<Option<(LogId, u32)>, Inadmissible> {
         in_size(entries)?;
+        let (versions, in_force) = (r.state.versions, r.state.version());
+        let (mut stop, mut raised) = (r.stops_behind(previous), None);
         for e in entries {
+            if let (Some(version), EntryPayload::Normal(_) | EntryPayload::Membership(_)) = (stop, &e.payload)
+            {
+                return Err(Inadmissible::LeftBehind(versions.cannot(version)));
+            }
             match &e.payload {
                 EntryPayload::Normal(b) => {
-                    let batch: Batch = minicbor::decode(&b.0)?;
+                    let found = Batch::version_of(&b.0)?;
+                    match in_force {
+                        Some(version) if found > version => return Err(Inadmissible::Early(found, version)),
+                        Some(version) if found < version => continue, // it does nothing
+                        _ => {}
+                    }
+                    let batch = Batch::read(&b.0, versions)?;
                     if batch.commands.len() > COMMANDS {
                         return Err(Inadmissible::Commands(batch.commands.len()));
                     }
-                    batch.commands.iter().try_for_each(bkv_core::command::Command::check_size)?;
+                    batch.commands.iter().try_for_each(Command::check_size)?;
                     self.in_time("an entry", batch.time)?;
+                    let beyond = batch.commands.iter().find_map(Command::raises);
+                    if let Some(version) = beyond.filter(|v| !versions.contains(*v)) {
+                        stop = Some(version);
+                        raised = Some((e.log_id, version));
+                    }
                 }
                 EntryPayload::Membership(m) => self.whole(m)?,
                 EntryPayload::Blank => {}
             }
         }
-        Ok(())
+        Ok(raised)
     }
 
     /// Refuses an append whose numbers are impossible.

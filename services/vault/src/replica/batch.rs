@@ -16,9 +16,9 @@ use tokio_util::task::TaskTracker;
 
 use super::proposal::{Committed, Proposal, ProposeError, Waiting, stopping};
 use super::status::{Phase, ShardStatus};
-use crate::env::Clock;
 use crate::peer::Peers;
 use crate::raft::sizes::{BATCH, COMMANDS};
+use crate::raft::state::State;
 use crate::raft::types::{Payload, Raft};
 
 /// Most entries in flight.
@@ -30,15 +30,15 @@ const GATHER: Duration = Duration::from_millis(2);
 /// How long a proposal waits for a leader just after an election, beside the votes' and the first entry's round trips.
 const ELECTION: Duration = Duration::from_millis(200);
 
-/// The outcome of a command for which the state machine returned none. It returns one for each command of an entry, so no client gets this.
-const NOT_APPLIED: Outcome = Outcome::Refused(Refusal::NotInitialised);
+/// The outcome of a command for which the state machine returned none, because another version was in force at its entry. The client repeats it.
+pub(super) const NOT_APPLIED: Outcome = Outcome::Refused(Refusal::Version);
 
 /// Runs until the sender is gone.
 pub(crate) async fn run(
     mut proposals: mpsc::Receiver<Proposal>,
     raft: watch::Receiver<Option<Raft>>,
     mut status: watch::Receiver<ShardStatus>,
-    clock: Arc<dyn Clock>,
+    state: State,
     peers: Peers,
     tasks: TaskTracker,
 ) {
@@ -85,7 +85,7 @@ pub(crate) async fn run(
             continue;
         };
         let (commands, waiting): (Vec<_>, Vec<_>) = batch.into_iter().map(|p| (p.command, p.waiting)).unzip();
-        let entry = Batch { time: Time(clock.now_ms()), commands };
+        let entry = Batch { version: state.encodes(), time: Time(state.clock.now_ms()), commands };
         let payload = Payload(cbor(&entry).into());
         tasks.spawn(async move {
             commit(&raft, payload, waiting).await;

@@ -61,7 +61,7 @@ pub(super) async fn mark(inner: Arc<Context>, r: Replica) {
     let raft = r.raft.borrow().clone().filter(|_| r.status.borrow().lead);
     let time = Time(inner.clock.now_ms());
     if let Some(raft) = raft.filter(|_| begins_step(r.state.time(), time)) {
-        let batch = Batch { time, commands: Vec::new() };
+        let batch = Batch { version: r.state.encodes(), time, commands: Vec::new() };
         let _ =
             timeout(inner.peers.timing().limit(ENTRY, 2), raft.client_write(Payload(cbor(&batch).into())))
                 .await;

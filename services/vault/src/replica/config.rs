@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bkv_config::vault::{Network as Distances, Timings, Volume};
+use bkv_core::version::Versions;
 
 use crate::env::{Clock, Network, Random};
 use crate::volume::{OsVolumes, Volumes};
@@ -30,6 +31,8 @@ pub struct NodeConfig {
     pub volume: Volume,
     /// How long a replica that catches up waits for a log that another vault reports and no leader delivers.
     pub patience: Duration,
+    /// The versions of the state that the program can apply. Simulations play other programs.
+    pub versions: Versions,
 }
 
 /// Longer than an election and a restart of the vault that has the entries.
@@ -39,7 +42,8 @@ impl NodeConfig {
     /// Settings with the default timings.
     pub fn new(data: PathBuf, peer_listen: SocketAddr, peers: BTreeMap<String, String>, shards: u16) -> Self {
         let (raft, network, volume) = (Timings::default(), Distances::default(), Volume::default());
-        Self { data, peer_listen, peers, shards, raft, network, volume, patience: PATIENCE }
+        let versions = Versions::OF_THIS_PROGRAM;
+        Self { data, peer_listen, peers, shards, raft, network, volume, patience: PATIENCE, versions }
     }
 
     /// Time between snapshots.

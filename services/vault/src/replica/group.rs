@@ -52,6 +52,12 @@ pub(super) async fn join_shard(inner: Arc<Context>, replica: Replica) {
         set(Phase::from(&stop));
         return;
     }
+    replica.raise_taken(log.raised(replica.applied(), replica.state.versions));
+    if let Some(why) = replica.left_behind() {
+        tracing::error!(shard, why, "this vault does not follow the shard, and keeps its data");
+        set(Phase::LeftBehind(why));
+        return;
+    }
     let (ballot, goals) = loop {
         let Some(list) = inner.admitted.get() else { return };
         if list.node(inner.node).is_none() {
@@ -187,10 +193,11 @@ async fn watch_raft(inner: &Arc<Context>, replica: &Replica, raft: &Raft, mut go
             inner.elections.fetch_add(1, Ordering::Relaxed);
         }
         led = lead;
-        let phase = match (replica.state.log.stopped(), goals.until()) {
-            (Some(stop), _) => Phase::from(&stop),
-            (None, Some(until)) => Phase::CatchingUp { until: until.index },
-            (None, None) => Phase::Verified,
+        let phase = match (replica.state.log.stopped(), replica.left_behind(), goals.until()) {
+            (Some(stop), ..) => Phase::from(&stop),
+            (None, Some(why), _) => Phase::LeftBehind(why),
+            (None, None, Some(until)) => Phase::CatchingUp { until: until.index },
+            (None, None, None) => Phase::Verified,
         };
         let lead = lead && heard && phase == Phase::Verified && !replica.is_stepping_down();
         let status = ShardStatus { phase, leader, lead, term, applied: replica.applied(), last };

@@ -21,6 +21,7 @@ use super::proposal::{Committed, Proposal, ProposeError, Waiting, late, stopping
 use super::silence::Silence;
 use super::status::{Phase, ShardStatus};
 use super::under_way::{ProposalPermit, UnderWay, accepted_when_full, is_counted};
+use super::versions::Newer;
 use crate::peer::{Admitted, Peers};
 use crate::raft::floor::Floor;
 use crate::raft::granted_votes::GrantedVotes;
@@ -73,6 +74,8 @@ pub struct Replica {
     pub(crate) mandates: Mandates,
     /// The last index that the leader calls committed, whether it is here yet or not.
     pub(crate) leader_committed: Arc<AtomicU64>,
+    /// Versions of the state that are not applied here.
+    pub(crate) newer: Newer,
 }
 
 impl std::fmt::Debug for Replica {
@@ -309,7 +312,7 @@ impl Replica {
     /// True if this replica may speak for its state: it evaluates, attests and acknowledges. Until it has shown that its disk is not an old one, its state
     /// may be older than what it has told before, and a leader of its own choice could feed it a made-up history.
     pub fn is_verified(&self) -> bool {
-        self.status.borrow().phase == Phase::Verified
+        self.status.borrow().phase == Phase::Verified && self.left_behind().is_none()
     }
 
     /// Why the shard has stopped until an operator has looked at it.

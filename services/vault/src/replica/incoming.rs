@@ -9,7 +9,7 @@ use bytes::Bytes;
 use openraft::raft::{AppendEntriesRequest, AppendEntriesResponse, VoteRequest};
 use tokio::time::Instant;
 
-use super::admissible::refuse;
+use super::admissible::{Inadmissible, refuse};
 use super::context::Context;
 use super::cut::Append;
 use super::handle::Replica;
@@ -70,7 +70,7 @@ impl Incoming for Context {
             return refuse_raft(format!("stopped: {stop}"));
         }
         let raft = r.raft.borrow().clone();
-        let Some(raft) = raft else { return refuse_raft("joining") };
+        let Some(raft) = raft else { return refuse_raft(r.not_begun()) };
         match call.call {
             Some(p::raft_call::Call::Append(a)) => self.append(from, r, &raft, a).await,
             Some(p::raft_call::Call::Vote(v)) => self.vote(from, r, &raft, v).await,
@@ -130,10 +130,18 @@ impl Context {
         if let Err(error) = self.ordered(&vote, previous.as_ref(), &entries, committed.as_ref()) {
             return refuse_raft(error.to_string());
         }
-        if let Err(error) = self.acceptable(&entries) {
-            tracing::error!(shard = r.state.shard, %error, "entries refused on arrival");
-            return refuse_raft(error.to_string());
-        }
+        let raised = match self.acceptable(r, previous.as_ref(), &entries) {
+            Ok(raised) => raised,
+            // An honest leader sends them, too, and again and again.
+            Err(error @ (Inadmissible::LeftBehind(_) | Inadmissible::Early(..))) => {
+                tracing::debug!(shard = r.state.shard, %error, "entries refused on arrival");
+                return refuse_raft(error.to_string());
+            }
+            Err(error) => {
+                tracing::error!(shard = r.state.shard, %error, "entries refused on arrival");
+                return refuse_raft(error.to_string());
+            }
+        };
         let (previous_chain, appended) = (&a.previous_chain, a.appended.as_ref());
         let checked = self.check_signature(r, &vote, previous.as_ref(), previous_chain, &entries, appended);
         let signed = match checked {
@@ -203,6 +211,7 @@ impl Context {
                 if !matches!(answer, AppendEntriesResponse::HigherVote(_)) {
                     r.leader_committed.store(claimed, Ordering::Relaxed);
                     r.silence.leader_heard();
+                    r.raise_taken(raised);
                 }
                 let held = last.filter(|_| matches!(answer, AppendEntriesResponse::Success));
                 let held = held.and_then(|id| self.held(r, vote, id));

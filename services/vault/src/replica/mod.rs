@@ -25,6 +25,7 @@ mod snapshot;
 mod staging;
 mod status;
 mod under_way;
+mod versions;
 
 pub use crate::raft::contradictions::Contradiction;
 pub use crate::raft::equivocators::Equivocator;

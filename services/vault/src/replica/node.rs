@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use bkv_core::document::Admission;
 use bkv_core::id::{NodeId, ShardId};
+use bkv_core::version::Versions;
 use bkv_wire::verifier::WireVerifier;
 use parking_lot::Mutex;
 use rustls::sign::CertifiedKey;
@@ -29,6 +30,7 @@ use super::heartbeat::heartbeat;
 use super::silence::Silence;
 use super::staging::Staging;
 use super::status::{Phase, ShardStatus};
+use super::versions::Newer;
 use crate::env::Random;
 use crate::peer::{self, Admitted, Peers};
 use crate::raft::appended::{Sign, Signatures, Signer};
@@ -132,6 +134,7 @@ impl Node {
             let log = Log::open(shard, store.clone())?;
             let (keeper, verifier, clock) = (keeper.clone(), verifier.clone(), env.clock.clone());
             let state = State::open(log, shard, store.clone(), keeper, verifier, clock, wake.clone())?;
+            let state = state.of_program(config.versions);
             let (proposals, queue) = mpsc::channel(4096);
             let phase = Phase::Joining { missing: Vec::new() };
             let status = ShardStatus { phase, leader: None, lead: false, term: 0, applied: 0, last: 0 };
@@ -151,6 +154,7 @@ impl Node {
                 peers: peers.clone(),
                 mandates: Mandates::default(),
                 leader_committed: Arc::default(),
+                newer: Newer::default(),
                 admitted: admitted.clone(),
                 confirmations: Arc::default(),
             };
@@ -160,7 +164,7 @@ impl Node {
                     queue,
                     replica.raft.subscribe(),
                     replica.status(),
-                    env.clock.clone(),
+                    replica.state.clone(),
                     peers.clone(),
                     tasks.clone(),
                 ),
@@ -245,6 +249,11 @@ impl Node {
     /// How long group commits take.
     pub fn commit_times(&self) -> prometheus::Histogram {
         self.inner.store.times()
+    }
+
+    /// The versions of the state that the program can apply.
+    pub fn versions(&self) -> Versions {
+        self.inner.config.versions
     }
 
     /// The vault's Raft node id: random, made at the first start.
@@ -353,7 +362,7 @@ impl Node {
         let anchored = self.inner.anchored.load(Ordering::Relaxed);
         match replica.status().borrow().phase {
             Phase::Verified => true,
-            Phase::Joining { .. } => anchored && replica.raft().is_none(),
+            Phase::Joining { .. } | Phase::LeftBehind(_) => anchored && replica.raft().is_none(),
             _ => false,
         }
     }

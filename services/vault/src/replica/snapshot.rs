@@ -41,6 +41,8 @@ enum Unfit {
     Contradiction(#[from] Contradiction),
     #[error("a snapshot without a certificate: {0}")]
     Uncertified(#[from] Uncertified),
+    #[error("left behind: {0}")]
+    Version(String),
     #[error("a chunk of another snapshot, or out of order")]
     OutOfOrder,
     #[error("a row of a snapshot can't be decoded")]
@@ -61,7 +63,7 @@ impl Context {
             return refuse(format!("stopped: {stop}"));
         }
         let raft = r.raft.borrow().clone();
-        let Some(raft) = raft else { return refuse("joining") };
+        let Some(raft) = raft else { return refuse(r.not_begun()) };
         let Ok(vote) = vote_in(chunk.vote) else { return refuse("malformed vote") };
         if vote.leader_id.node_id != from.0 {
             return refuse("a snapshot in another node's name");
@@ -148,6 +150,10 @@ impl Context {
             return Ok(None);
         }
         let verifier = r.state.verifier.as_ref();
+        // The rest of the head is compared by the digest, at the last row. The version decides before that.
+        if head.fleet.version != c.version {
+            return Err(Contradiction::Head.into());
+        }
         judge_documents(&head.fleet, verifier)?;
         let theirs = Shard { fleet: Some(head.fleet.clone()), time: c.time, unconfirmed: 0 };
         judge_head(r.state.shard, &r.state.head(), &theirs)?;
@@ -160,6 +166,10 @@ impl Context {
         }
         let me = list.node(self.node).map(|m| m.slot);
         head.certificate.check(Lists::new(list, obeyed), me, verifier)?;
+        if !r.state.versions.contains(head.fleet.version) {
+            r.certified_at(head.fleet.version);
+            return Err(Unfit::Version(r.state.versions.cannot(head.fleet.version)));
+        }
         Ok(Some(r.state.stage(head, me)))
     }
 

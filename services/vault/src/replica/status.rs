@@ -40,6 +40,8 @@ pub enum Phase {
     Quarantined(String),
     /// t other regions have signed another state, this vault is not on the admission list, or Raft did not start or has ended. The text has the reason.
     Halted(String),
+    /// The state has a version that this program can't apply. The vault keeps its data, and follows again once a program runs that can. The text has the versions.
+    LeftBehind(String),
 }
 
 impl From<&Stop> for Phase {

@@ -69,6 +69,7 @@ impl Vault {
                 admission: documents.admission_signed.clone(),
                 policy: documents.policy_signed.clone(),
             },
+            version: self.node.versions().oldest,
         };
         while replica.fleet().is_none() {
             match replica.propose(Command::Init(command.clone()), deadline).await {

@@ -13,6 +13,7 @@ mod fleet;
 mod peers;
 mod permit;
 mod person;
+mod raise;
 mod refresher;
 mod refused_keys;
 mod root;
@@ -91,6 +92,8 @@ pub struct Vault {
     attempt_queues: AttemptQueues,
     refused_keys: RefusedKeys,
     capabilities: tokio::sync::OnceCell<Vec<Capability>>,
+    /// The version of the state that waits for other regions.
+    raise_waits: Mutex<raise::Waiting>,
     metrics: Metrics,
     observer: Arc<dyn Observer>,
 }
@@ -157,6 +160,7 @@ impl Vault {
             attempt_queues: AttemptQueues::default(),
             refused_keys: RefusedKeys::default(),
             capabilities: tokio::sync::OnceCell::new(),
+            raise_waits: Mutex::default(),
             metrics: parts.metrics,
             observer: parts.observer,
         });

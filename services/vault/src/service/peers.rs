@@ -184,11 +184,19 @@ impl PeerService for Answers {
             }
             Body::Clock(theirs) => {
                 let (admission, policy) = vault.newer_than(theirs.admission, theirs.policy);
+                let signed = (theirs.version > 0).then(|| vault.applies(theirs.version)).flatten();
+                let (certificate, signature) =
+                    signed.map(|s| (s.certificate, s.signature.0.to_vec())).unwrap_or_default();
+                let versions = vault.node.versions();
                 Body::ClockAnswer(p::ClockAnswer {
                     time_ms: vault.clock.now_ms(),
                     full: vault.node.volume().is_full(),
                     admission: admission.into(),
                     policy: policy.into(),
+                    oldest: versions.oldest,
+                    newest: versions.newest,
+                    certificate: certificate.into(),
+                    signature: signature.into(),
                 })
             }
             _ => failed("unknown call"),

@@ -44,6 +44,9 @@ pub enum StoreError {
     /// A row decrypts but can't be decoded.
     #[error("store: the row at {0} can't be decoded: {1}")]
     Malformed(String, String),
+    /// The state has a version that this program can't apply.
+    #[error("{0}. Nothing was changed")]
+    Version(String),
     /// The token returned no data key.
     #[error("store: no data key: {0}")]
     Key(#[from] TokenError),

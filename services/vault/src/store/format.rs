@@ -11,7 +11,7 @@ use super::StoreError;
 use super::seal::BOOTS;
 
 /// The format that this program reads and writes. A change of a table, a place or a row needs a new number.
-pub const FORMAT: u32 = 6;
+pub const FORMAT: u32 = 7;
 /// Stores of the first format have no number.
 const FIRST: u32 = 1;
 

@@ -2,7 +2,7 @@
 
 use arbitrary::Arbitrary;
 use bkv_core::batch::Batch;
-use bkv_core::command::{Command, Expire, GiveUp, Init};
+use bkv_core::command::{Command, Expire, GiveUp, Init, Raise, VERSION};
 use bkv_core::document::NewDocuments;
 use bkv_core::id::{AccountId, Hash, Time};
 use bkv_core::secret::Secret32;
@@ -75,6 +75,10 @@ pub enum Act {
     Init {
         shard: u16,
     },
+    /// Raises the version by this much, signed by nobody.
+    Raise {
+        by: u8,
+    },
 }
 
 impl Attack {
@@ -89,11 +93,12 @@ impl Attack {
                     When::Any(n) => Time(n.value()),
                 };
                 let commands = commands.iter().take(6).map(|act| self.command(act)).collect();
-                let batch = minicbor::to_vec(Batch { time, commands }).unwrap();
+                let batch = minicbor::to_vec(Batch { version: VERSION, time, commands }).unwrap();
                 Payload::Batch(changed(batch, changes).into())
             }
             Content::Empty { .. } => {
-                Payload::Batch(minicbor::to_vec(Batch { time: now(), commands: Vec::new() }).unwrap().into())
+                let batch = Batch { version: VERSION, time: now(), commands: Vec::new() };
+                Payload::Batch(minicbor::to_vec(batch).unwrap().into())
             }
             Content::Blank => Payload::Blank(true),
             Content::Membership { whole, voters, nodes } => {
@@ -181,6 +186,9 @@ impl Attack {
                 let (a, b) = if *swapped { (b, a) } else { (a, b) };
                 Command::Documents(NewDocuments { admission: a.clone(), policy: b.clone() })
             }
+            Act::Raise { by } => {
+                Command::Raise(Raise { version: VERSION + u32::from(*by), signatures: Vec::new() })
+            }
             Act::Init { shard } => {
                 let fleet = self.victim().fleet().unwrap();
                 let d = &fleet.documents;
@@ -194,6 +202,7 @@ impl Attack {
                         admission: d.admission_signed.clone(),
                         policy: d.policy_signed.clone(),
                     },
+                    version: VERSION,
                 })
             }
         }

@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bkv_core::account::Account;
 use bkv_core::checkpoint::{Certificate, Checkpoint};
-use bkv_core::command::{Command, Init};
+use bkv_core::command::{Command, Init, VERSION};
 use bkv_core::digest::{Digest, RowNumbers};
 use bkv_core::document::{Admission, JwksSource, Member, NewDocuments, Policy};
 use bkv_core::id::{AccountId, Hash, RegId, ShardId, Signature, Slot, Time};
@@ -303,6 +303,7 @@ impl Fleet {
                 shard: replica.shard().0,
                 index: Secret32::new([5; 32]),
                 documents: documents.clone(),
+                version: VERSION,
             };
             let until = soon(60);
             // On a busy machine the leader may hear no majority for a moment. A repeated Init changes nothing.

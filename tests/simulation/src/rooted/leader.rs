@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bkv_core::batch::Batch;
 use bkv_core::checkpoint::{Certificate, next_step};
-use bkv_core::command::Command;
+use bkv_core::command::{Command, VERSION};
 use bkv_core::encoding::cbor;
 use bkv_core::hash;
 use bkv_core::id::{Hash, NodeId, Time};
@@ -219,7 +219,8 @@ impl Leader {
     }
 
     pub fn batch(time: Time, commands: Vec<Command>) -> EntryPayload<bkv_vault::raft::types::TypeConfig> {
-        EntryPayload::Normal(Payload(minicbor::to_vec(Batch { time, commands }).unwrap().into()))
+        let batch = Batch { version: VERSION, time, commands };
+        EntryPayload::Normal(Payload(minicbor::to_vec(batch).unwrap().into()))
     }
 
     pub fn membership(nodes: &[u64]) -> EntryPayload<bkv_vault::raft::types::TypeConfig> {

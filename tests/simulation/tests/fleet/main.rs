@@ -21,6 +21,7 @@ mod persons;
 mod repetition;
 mod shards;
 mod unverified;
+mod versions;
 
 use std::process::ExitCode;
 
@@ -80,6 +81,9 @@ fn main() -> ExitCode {
         repetition::s09_evaluations_of_a_last_try_need_its_begin,
         repetition::s13_an_attempt_id_used_again_does_not_reach_the_old_share,
         shards::s47_a_policy_with_another_number_of_shards_is_refused,
+        versions::s52_vaults_are_updated_one_by_one_while_people_recover,
+        versions::s52_a_vault_that_missed_the_raise_stops_behind_it,
+        versions::s52_a_vault_that_needs_a_snapshot_of_a_newer_version_says_so,
         unverified::s24_a_quarantined_region_neither_evaluates_nor_attests_nor_acknowledges,
     ];
     Harness { prepare: Box::new(token::prepare), deadline: token::deadline(), skip: token::missing() }

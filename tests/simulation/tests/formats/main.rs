@@ -31,19 +31,19 @@ use replay::State;
 
 const STORE: Format = Format {
     name: "store",
-    oldest: 6,
+    oldest: 7,
     number: STORE_FORMAT,
     constant: "FORMAT in services/vault/src/store/format.rs",
 };
 const ENTRIES: Format = Format {
     name: "entries",
-    oldest: 3,
+    oldest: 4,
     number: VERSION,
     constant: "VERSION in services/core/src/command.rs",
 };
 const SNAPSHOT: Format = Format {
     name: "snapshot",
-    oldest: 2,
+    oldest: 3,
     number: SNAPSHOT_FORMAT as u32,
     constant: "FORMAT in services/vault/src/raft/snapshot.rs",
 };

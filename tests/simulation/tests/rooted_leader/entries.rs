@@ -2,7 +2,8 @@
 //! vaults. An entry that is refused on arrival must not reach their logs.
 
 use bkv_core::account::Account;
-use bkv_core::command::{Begin, Command, Confirm, Finish};
+use bkv_core::batch::Batch;
+use bkv_core::command::{Begin, Command, Confirm, Finish, Raise, VERSION};
 use bkv_core::id::{AccountId, Generation, Hash, Ordinal};
 use bkv_core::secret::Secret32;
 use bkv_core::statement::Operation;
@@ -12,12 +13,13 @@ use bkv_wire::proto::peer::append_answer::Result as R;
 use bkv_wire::proto::peer::raft_answer::Answer;
 use bkv_wire::proto::peer::raft_call::Call;
 use ed25519_dalek::SigningKey;
+use openraft::EntryPayload;
 use rand::rngs::OsRng;
 
 use bkv_simulation::rooted::client::{Client, account, blinded, random};
 use bkv_simulation::rooted::fleet::{BUDGET, Fleet, HONEST, now, soon};
 use bkv_simulation::rooted::leader::Leader;
-use bkv_vault::raft::types::{Vote, log_id_out, vote_out};
+use bkv_vault::raft::types::{Payload, Vote, log_id_out, vote_out};
 use bkv_vault::replica::Phase;
 
 const SHARD: u16 = 0;
@@ -332,6 +334,32 @@ async fn s50_an_entry_of_a_rooted_leader_is_bounded() {
     leader.commit(&fleet, SHARD, many(15)).await;
     leader.commit(&fleet, SHARD, certificate(512)).await;
     assert_eq!(seen(&fleet), before);
+}
+
+/// S52: a rooted leader sends an entry of the next version, and a raise that no other region has signed. The honest vaults stay at the present version, and none says that it is left behind.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn s52_a_rooted_leader_puts_no_other_version_in_force() {
+    let (fleet, mut leader) = Fleet::taken_over(1).await;
+    let alice = register(&fleet, &mut leader, ALICE).await;
+    let newer = || {
+        let commands = vec![Command::Begin(alice.begin(1))];
+        let batch = Batch { version: VERSION + 1, time: now(), commands };
+        EntryPayload::Normal(Payload(minicbor::to_vec(batch).unwrap().into()))
+    };
+    for _ in 0..2 {
+        let ends = HONEST.map(|i| fleet.replica(i, SHARD).state().log().last());
+        for to in HONEST {
+            let entry = leader.entry(to, SHARD, newer());
+            let answer = leader.append(&fleet, to, SHARD, &entry).await.unwrap_err();
+            let (found, in_force) = (VERSION + 1, VERSION);
+            let why = format!("version {found} of the state, where version {in_force} is in force");
+            assert!(answer.contains(&why), "{answer}");
+        }
+        assert_eq!(HONEST.map(|i| fleet.replica(i, SHARD).state().log().last()), ends);
+        let raise = Raise { version: VERSION + 1, signatures: Vec::new() };
+        refused(&fleet, &mut leader, "a raise without signatures", Command::Raise(raise)).await;
+    }
+    assert_eq!(HONEST.map(|i| fleet.replica(i, SHARD).state().version()), [Some(VERSION); 2]);
 }
 
 /// S08: the floor of the live key's attempt outlives registrations that are stored beside it and dropped. The attempt can still be evaluated, and the

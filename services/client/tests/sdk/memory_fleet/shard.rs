@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::convert::Infallible;
 
 use bkv_core::account::Account;
-use bkv_core::command::{Command, Init};
+use bkv_core::command::{Command, Init, VERSION};
 use bkv_core::document::NewDocuments;
 use bkv_core::effect::Effect;
 use bkv_core::id::{AccountId, Era, FleetId, RegId, Slot, Time};
@@ -72,6 +72,7 @@ impl Applied {
             shard: 0,
             index: Secret32::new([8; 32]),
             documents,
+            version: VERSION,
         };
         applied.apply(&Command::Init(init)).unwrap();
         applied

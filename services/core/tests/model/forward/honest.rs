@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use bkv_core::batch::Batch;
-use bkv_core::command::Command;
+use bkv_core::command::{Command, VERSION};
 use bkv_core::id::{NodeId, Slot, Time};
 use bkv_core::join::Ballot;
 use bkv_core::outcome::Outcome;
@@ -102,7 +102,7 @@ impl Honest {
         let node = self.vaults[vault].node();
         let r = self.replica_mut(vault, shard);
         let index = r.log.last().at.index + 1;
-        r.log.push(Entry::new(term, node, index, Batch { time: now, commands }));
+        r.log.push(Entry::new(term, node, index, Batch { version: VERSION, time: now, commands }));
         let followed = self.replicate(vault, shard, now);
         if !followed && !liar {
             return Err("no majority");

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use bkv_core::batch::Batch;
-use bkv_core::command::{Begin, Command};
+use bkv_core::command::{Begin, Command, VERSION};
 use bkv_core::id::{AttemptId, Ordinal, Slot, Time};
 use bkv_core::join::Ballot;
 use bkv_core::outcome::Outcome;
@@ -85,7 +85,7 @@ impl World {
             let r = self.honest.replica_mut(*target, shard);
             let previous: Place = behind.and_then(|b| r.log.place(b)).unwrap_or(r.log.last());
             let index = previous.at.index + 1;
-            let batch = Batch { time, commands: commands.to_vec() };
+            let batch = Batch { version: VERSION, time, commands: commands.to_vec() };
             let entries: Vec<Rc<Entry>> = vec![Entry::new(term, liar(), index, batch)];
             let append = Append { from: liar(), term, previous, entries, committed: index };
             let result = r.append(&append, self.now).map(|()| r.outcomes.clone());

@@ -241,6 +241,7 @@ impl Replica {
             time: self.shard.time,
             rows: digest.rows(),
             digest: digest.of_state(self.number, &fleet, &[]),
+            version: 12,
         };
         let rows = Rc::new(self.memory.0.keys().map(|id| self.row(id)).collect());
         if self.reached.len() >= OWN {

@@ -2,7 +2,7 @@
 
 use bkv_core::account::Account;
 use bkv_core::checkpoint::next_step;
-use bkv_core::command::{Begin, Command, Init};
+use bkv_core::command::{Begin, Command, Init, VERSION};
 use bkv_core::document::Admission;
 use bkv_core::id::{FleetId, Hash, Time};
 use bkv_core::record::AttemptPolicy;
@@ -63,6 +63,7 @@ impl World {
                 shard,
                 index: Secret32::new([3; 32]),
                 documents: documents_of(1, policy, SHARDS),
+                version: VERSION,
             });
             world.honest.propose(0, shard, vec![init], world.now, true).unwrap();
         }
