@@ -219,6 +219,11 @@ pub(crate) async fn run(out: Output, a: Verify) -> Outcome {
         ("writers", writers.into()),
         ("broken", broken.iter().map(Broken::fact).collect::<Vec<_>>().into()),
         ("marked", done.map(|marked| marked.blobs).into()),
+        ("of_other_devices", done.map(|marked| marked.others).into()),
+        (
+            "not_marked",
+            marked.as_ref().and_then(|marked| marked.as_ref().err()).map(|e| e.message.clone()).into(),
+        ),
         ("damaged_of_others", done.map(|marked| marked.others).into()),
         (
             "mark_error",

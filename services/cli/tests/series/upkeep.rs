@@ -43,6 +43,7 @@ fn a_repair_lets_the_next_backup_store_damaged_data_again() {
     let busy = world.json(65, &["verify", "cloud", "--repair"]);
     assert_eq!((busy["broken"].as_array().unwrap().len(), &busy["marked"]), (1, &serde_json::Value::Null));
     assert!(busy["remedy"].as_str().unwrap().contains("another backup"), "{busy}");
+    assert!(busy["not_marked"].as_str().unwrap().contains("another backup"), "{busy}");
     drop(lock);
     world.ends(65, &["verify", "cloud", "--repair"]);
     assert_eq!(files(&world.at("cloud")), before, "what is marked already was written again");
