@@ -42,6 +42,13 @@ impl Batch {
         kind(Decoder::new(bytes)).is_ok_and(|kind| kind == (Some(1), 11))
     }
 
+    /// The version that the entry puts in force, if its raise holds and `in_force` is in force then. A raise is alone in its entry, and raises by one.
+    pub fn raises_from(&self, in_force: Option<u32>) -> Option<u32> {
+        let [command] = self.commands.as_slice() else { return None };
+        let next = in_force.map(|version| version.saturating_add(1));
+        command.raises().filter(|version| next.is_none_or(|next| next == *version))
+    }
+
     /// Decodes an entry for a program that can apply these versions.
     pub fn read(bytes: &[u8], versions: Versions) -> Result<Self, decode::Error> {
         Self::decode_of(&mut Decoder::new(bytes), &mut (), versions)
@@ -113,6 +120,19 @@ mod tests {
             assert_eq!(Batch::is_raise(&bytes), is_raise);
         }
         assert!(!Batch::is_raise(b""));
+    }
+
+    #[test]
+    fn s52_only_a_raise_by_one_alone_in_its_entry_can_hold() {
+        let raise = |version| Command::Raise(Raise { version, signatures: vec![] });
+        let of = |commands| Batch { version: 4, time: Time(7), commands };
+        assert_eq!(of(vec![raise(5)]).raises_from(Some(4)), Some(5));
+        assert_eq!(of(vec![raise(5)]).raises_from(None), Some(5), "not known yet");
+        for version in [0, 4, 6, u32::MAX] {
+            assert_eq!(of(vec![raise(version)]).raises_from(Some(4)), None, "{version}");
+        }
+        assert_eq!(of(vec![raise(5), raise(5)]).raises_from(Some(4)), None);
+        assert_eq!(of(vec![Command::Expire(Expire { account: AccountId([1; 32]) })]).raises_from(None), None);
     }
 
     #[test]

@@ -6,11 +6,9 @@ use std::ops::{Bound, RangeBounds};
 use std::sync::Arc;
 
 use bkv_core::batch::Batch;
-use bkv_core::command::Command;
 use bkv_core::encoding::cbor;
 use bkv_core::id::Hash;
 use bkv_core::join::{Ballot, LogPosition};
-use bkv_core::version::Versions;
 use bkv_wire::proto::peer as p;
 use bytes::Bytes;
 use openraft::storage::{LogFlushed, LogState, RaftLogReader, RaftLogStorage};
@@ -25,7 +23,7 @@ use super::log_row::{read_row, read_tail, row_of, tail_row};
 use super::rows::read;
 use super::sizes::APPEND_SENT;
 use super::stop::Stop;
-use super::types::{Entry, LogId, Payload, TypeConfig, Vote, ballot, chain, content, vote_in, vote_out};
+use super::types::{Entry, LogId, TypeConfig, Vote, ballot, chain, content, vote_in, vote_out};
 use crate::store::{Change, Done, Place, Store, StoreError, Table};
 
 #[path = "log_stop.rs"]
@@ -242,18 +240,6 @@ impl Log {
         None
     }
 
-    /// The first raise behind this index to a version that a program of these versions can't apply.
-    pub(crate) fn raised(&self, behind: u64, versions: Versions) -> Option<(LogId, u32)> {
-        let last = self.last().map_or(0, |l| l.0.index);
-        (behind.saturating_add(1)..=last).find_map(|index| {
-            let entry = self.read_range(index, index.saturating_add(1), usize::MAX).ok()?.pop()?;
-            let EntryPayload::Normal(Payload(bytes)) = &entry.payload else { return None };
-            let batch = Batch::is_raise(bytes).then(|| Batch::read(bytes, versions).ok()).flatten()?;
-            let version = batch.commands.iter().find_map(Command::raises)?;
-            (!versions.contains(version)).then_some((entry.log_id, version))
-        })
-    }
-
     /// Entries up to here are committed.
     pub(crate) fn settle(&self, index: u64) {
         let mut inner = self.lock();
@@ -291,7 +277,7 @@ impl Log {
     }
 
     /// The entries of a range, but no more after `most` bytes. A range that is not empty gives at least one.
-    fn read_range(&self, from: u64, to: u64, most: usize) -> Result<Vec<Entry>, StoreError> {
+    pub(crate) fn read_range(&self, from: u64, to: u64, most: usize) -> Result<Vec<Entry>, StoreError> {
         let mut found = Vec::new();
         let mut bytes = 0usize;
         let first_recent = {

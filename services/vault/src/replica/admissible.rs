@@ -106,8 +106,7 @@ impl Context {
                     }
                     batch.commands.iter().try_for_each(Command::check_size)?;
                     self.in_time("an entry", batch.time)?;
-                    let beyond = batch.commands.iter().find_map(Command::raises);
-                    if let Some(version) = beyond.filter(|v| !versions.contains(*v)) {
+                    if let Some(version) = batch.raises_from(in_force).filter(|v| !versions.contains(*v)) {
                         stop = Some(version);
                         raised = Some((e.log_id, version));
                     }

@@ -66,7 +66,10 @@ fn is_alone(raft: &Raft, me: NodeId) -> bool {
 /// Asks the others, and starts an election if a majority would vote for this vault. If it has voted for another one meanwhile, it waits for the outcome of that vote.
 async fn campaign(inner: Arc<Context>, r: Replica, raft: Raft) {
     let asked = Instant::now();
-    if would_win(&inner, &r, &raft).await && may_stand(&r) && r.silence.lasts_since(asked) {
+    let won = would_win(&inner, &r, &raft).await;
+    // Held until this vault stands: meanwhile it grants nobody a vote, whom it would depose at once.
+    let _granting = r.granted_votes.lock().await;
+    if won && may_stand(&r) && r.silence.lasts_since(asked) {
         r.silence.voted();
         r.silence.ask_not_before(Instant::now());
         if let Some(vote) = r.overtaken.latest().filter(|vote| Some(*vote) > r.state.log.vote()) {

@@ -52,7 +52,7 @@ pub(super) async fn join_shard(inner: Arc<Context>, replica: Replica) {
         set(Phase::from(&stop));
         return;
     }
-    replica.raise_taken(log.raised(replica.applied(), replica.state.versions));
+    replica.find_raise();
     if let Some(why) = replica.left_behind() {
         tracing::error!(shard, why, "this vault does not follow the shard, and keeps its data");
         set(Phase::LeftBehind(why));

@@ -130,12 +130,16 @@ impl Context {
         if let Err(error) = self.ordered(&vote, previous.as_ref(), &entries, committed.as_ref()) {
             return refuse_raft(error.to_string());
         }
-        let raised = match self.acceptable(r, previous.as_ref(), &entries) {
-            Ok(raised) => raised,
-            // An honest leader sends them, too, and again and again.
+        // Before the entries are judged: what an earlier append brings decides about this one.
+        let _appending = r.appending.lock().await;
+        let (raised, not_yet) = match self.acceptable(r, previous.as_ref(), &entries) {
+            Ok(raised) => (raised, None),
+            // An honest leader sends them, too, and again and again. Without its entries the append tells a new leader whether its log and this one agree at `previous`, and
+            // brings what is committed up to there.
             Err(error @ (Inadmissible::LeftBehind(_) | Inadmissible::Early(..))) => {
                 tracing::debug!(shard = r.state.shard, %error, "entries refused on arrival");
-                return refuse_raft(error.to_string());
+                entries.clear();
+                (None, Some(error))
             }
             Err(error) => {
                 tracing::error!(shard = r.state.shard, %error, "entries refused on arrival");
@@ -152,7 +156,6 @@ impl Context {
                 return refuse_raft(error.to_string());
             }
         };
-        let _appending = r.appending.lock().await;
         match follow(r, raft, &vote).await {
             Ok(higher @ AppendEntriesResponse::HigherVote(_)) => return append_answer(&higher),
             Ok(_) => {}
@@ -197,6 +200,7 @@ impl Context {
         if let Some((appended, _)) = &signed {
             r.state.log.evidence.keep(appended);
         }
+        r.raise_taken(raised);
         let append = Append { previous, entries, committed };
         let append = append.cut(r.state.applied_id(), |index| r.state.log.id_at(index).ok().flatten());
         let last = append.entries.last().map(|e| e.log_id).or(append.previous);
@@ -211,7 +215,9 @@ impl Context {
                 if !matches!(answer, AppendEntriesResponse::HigherVote(_)) {
                     r.leader_committed.store(claimed, Ordering::Relaxed);
                     r.silence.leader_heard();
-                    r.raise_taken(raised);
+                }
+                if let Some(error) = not_yet.filter(|_| matches!(answer, AppendEntriesResponse::Success)) {
+                    return refuse_raft(error.to_string());
                 }
                 let held = last.filter(|_| matches!(answer, AppendEntriesResponse::Success));
                 let held = held.and_then(|id| self.held(r, vote, id));

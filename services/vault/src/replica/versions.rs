@@ -8,6 +8,7 @@ use bkv_core::command::{Command, Raise};
 use bkv_core::encoding::cbor;
 use bkv_core::id::Time;
 use bkv_core::outcome::Outcome;
+use openraft::EntryPayload;
 use openraft::error::{ClientWriteError, RaftError};
 use parking_lot::Mutex;
 use tokio::time::{Instant, timeout_at};
@@ -31,6 +32,20 @@ struct Inner {
 }
 
 impl Replica {
+    /// Looks for a raise in the log that is not applied, from the version in force to one that this program can't apply.
+    pub(super) fn find_raise(&self) {
+        let (log, versions, in_force) = (&self.state.log, self.state.versions, self.state.version());
+        let last = log.last().map_or(0, |l| l.0.index);
+        let found = (self.applied().saturating_add(1)..=last).find_map(|index| {
+            let entry = log.read_range(index, index.saturating_add(1), usize::MAX).ok()?.pop()?;
+            let EntryPayload::Normal(Payload(bytes)) = &entry.payload else { return None };
+            let batch = Batch::is_raise(bytes).then(|| Batch::read(bytes, versions).ok()).flatten()?;
+            let version = batch.raises_from(in_force)?;
+            (!versions.contains(version)).then_some((entry.log_id, version))
+        });
+        self.raise_taken(found);
+    }
+
     /// Why the replica takes nothing more until another program runs.
     pub(crate) fn left_behind(&self) -> Option<String> {
         let versions = self.state.versions;

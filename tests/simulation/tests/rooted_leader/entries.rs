@@ -3,7 +3,7 @@
 
 use bkv_core::account::Account;
 use bkv_core::batch::Batch;
-use bkv_core::command::{Begin, Command, Confirm, Finish, Raise, VERSION};
+use bkv_core::command::{Begin, Command, Confirm, Expire, Finish, Raise, VERSION};
 use bkv_core::id::{AccountId, Generation, Hash, Ordinal};
 use bkv_core::secret::Secret32;
 use bkv_core::statement::Operation;
@@ -19,8 +19,10 @@ use rand::rngs::OsRng;
 use bkv_simulation::rooted::client::{Client, account, blinded, random};
 use bkv_simulation::rooted::fleet::{BUDGET, Fleet, HONEST, now, soon};
 use bkv_simulation::rooted::leader::Leader;
-use bkv_vault::raft::types::{Payload, Vote, log_id_out, vote_out};
+use bkv_vault::raft::types::{Payload, Vote, entry_out, log_id_out, vote_out};
 use bkv_vault::replica::Phase;
+
+use crate::extremes::serves;
 
 const SHARD: u16 = 0;
 const ALICE: AccountId = account(0xa1, SHARD);
@@ -359,6 +361,36 @@ async fn s52_a_rooted_leader_puts_no_other_version_in_force() {
         let raise = Raise { version: VERSION + 1, signatures: Vec::new() };
         refused(&fleet, &mut leader, "a raise without signatures", Command::Raise(raise)).await;
     }
+    assert_eq!(HONEST.map(|i| fleet.replica(i, SHARD).state().version()), [Some(VERSION); 2]);
+}
+
+/// S52: a rooted leader sends a raise that nobody has signed, keeps its commit from one honest vault, and falls silent. That vault can't know whether the raise holds, and takes nothing
+/// behind it. A new leader, whose first append lies far behind the raise, finds out where the two logs agree, and brings the commit.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn s52_a_raise_without_its_commit_keeps_no_region_from_a_new_leader() {
+    let (fleet, mut leader) = Fleet::taken_over(1).await;
+    let alice = register(&fleet, &mut leader, ALICE).await;
+    let [ahead, behind] = HONEST;
+    let raise = Command::Raise(Raise { version: VERSION + 1, signatures: Vec::new() });
+    let entry = leader.entry(behind, SHARD, Leader::batch(now(), vec![raise]));
+    let (previous, chain) = leader.end(behind, SHARD);
+    let uncommitted = p::AppendEntries {
+        vote: Some(vote_out(&leader.vote(SHARD))),
+        previous: Some(log_id_out(&previous)),
+        previous_chain: chain.0.to_vec().into(),
+        entries: vec![entry_out(&entry)],
+        committed: Some(log_id_out(&previous)),
+        ..Default::default()
+    };
+    let answer = leader.send(&fleet, behind, SHARD, Call::Append(uncommitted)).await.unwrap();
+    assert!(matches!(answer, Answer::Append(a) if a.result == Some(R::Success(true))));
+    assert_eq!(leader.append(&fleet, ahead, SHARD, &entry).await, Ok(R::Success(true)));
+    // openraft begins in the middle of a log whose end at the other vault it does not know.
+    for n in 0..4 * u8::try_from(entry.log_id.index).unwrap() {
+        let expire = Command::Expire(Expire { account: account(n, SHARD) });
+        leader.commit_at(&fleet, ahead, SHARD, vec![expire]).await;
+    }
+    serves(&fleet, &alice).await;
     assert_eq!(HONEST.map(|i| fleet.replica(i, SHARD).state().version()), [Some(VERSION); 2]);
 }
 
