@@ -339,6 +339,29 @@ fn chosen_files_are_restored_with_their_folders() {
     assert!(verified.broken.is_empty() && verified.bytes == reading.manifest().counts.bytes, "{verified:?}");
 }
 
+/// The first name of a file with several is where a tree has its content. Other names of it can be chosen alone.
+#[test]
+fn chosen_hard_links_are_restored_without_their_first_name() {
+    let bench = Bench::default();
+    fill(&bench.source());
+    fs::hard_link(bench.source().join("a/large"), bench.source().join("b/third")).unwrap();
+    fs::hard_link(bench.source().join("b/small-01"), bench.source().join("b/small-one")).unwrap();
+    bench.backup("a", "docs").unwrap();
+    let library = bench.library();
+    let reading = Reading::open(bench.access(), library.choose(None, Which::Latest).unwrap()).unwrap();
+    let to = bench.dir.path().join("some");
+    let included = |path: &[u8]| [&b"b/same"[..], b"b/small-one", b"b/third"].contains(&path);
+    let options = restore::Options { included: Some(&included), in_flight: 2, ..restore::Options::default() };
+    let report = restore(&reading, &to, &options, control()).unwrap();
+    assert!(report.not_kept.is_empty(), "{:?}", report.not_kept);
+    assert!(fs::read(to.join("b/same")).unwrap() == noise(1, 9000));
+    assert!(fs::read(to.join("b/small-one")).unwrap() == noise(11, 213));
+    let number = |name: &str| fs::metadata(to.join(name)).unwrap().ino();
+    assert_eq!(number("b/same"), number("b/third"));
+    let names: Vec<_> = describe(&to).into_keys().collect();
+    assert_eq!(names.len(), 5, "only they and their folders: {names:?}");
+}
+
 /// L8: no generation if the producer fails.
 #[test]
 fn l8_bytes_of_an_app_and_of_a_failing_producer() {

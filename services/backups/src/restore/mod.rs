@@ -7,7 +7,8 @@ mod attributes;
 mod fetch;
 mod staging;
 
-use std::collections::HashSet;
+use std::collections::HashMap;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use bkv_stream::{Cancel, Control};
@@ -82,7 +83,7 @@ pub fn restore(
     options: &Options<'_>,
     control: Control<'_>,
 ) -> Result<Report> {
-    let bytes = prove(reading, options)?;
+    let Proved { bytes, first_names } = prove(reading, options)?;
     staging::check_space(destination, bytes)?;
     let staging = Staging::create(destination)?;
     let permissions = Permissions::below(staging.path(), options.preserve_all)?;
@@ -95,7 +96,7 @@ pub fn restore(
         cancel: control.cancel,
         keep_going: options.keep_going,
     };
-    let later = Plan { work: &work, options, control, bytes }.carry_out()?;
+    let later = Plan { work: &work, options, control, bytes, first_names }.carry_out()?;
     let mut tally = tally.into_inner();
     if let Some(error) = tally.fatal.take() {
         return Err(error);
@@ -118,30 +119,52 @@ pub fn restore(
     Ok(tally.report)
 }
 
-/// Reads the whole tree once. Returns the bytes of the chosen files.
-fn prove(reading: &Reading<'_>, options: &Options<'_>) -> Result<u64> {
-    let begin = || (0_u64, HashSet::new());
-    let (bytes, _) = reading.items(begin, |(bytes, linked), item| {
+/// A file with several names, by its source and the first of them.
+type FirstName = (u32, Vec<u8>);
+
+/// What the first pass over the tree found.
+#[derive(Default)]
+struct Proved {
+    /// Bytes of the chosen files.
+    bytes: u64,
+    /// Files of which another name was chosen, and not the first one. Their content goes under a temporary name, to which the chosen names are linked.
+    first_names: HashMap<FirstName, OsString>,
+}
+
+/// Reads the whole tree once.
+fn prove(reading: &Reading<'_>, options: &Options<'_>) -> Result<Proved> {
+    // Of each file with several names: its bytes, if its first name was not chosen.
+    type Linked = HashMap<FirstName, Option<u64>>;
+    let begin = || (Proved::default(), Linked::new());
+    let (proved, _) = reading.items(begin, |(proved, linked), item| {
         let Item::Entry(path, entry) = item else { return Ok(()) };
-        match &entry.kind {
+        let included = is_included(options, &path);
+        match entry.kind {
             Kind::File { data, linked: has_links, .. } => {
-                if is_included(options, &path) {
-                    *bytes = bytes.saturating_add(*data);
+                if included {
+                    proved.bytes = proved.bytes.saturating_add(data);
                 }
-                if *has_links {
-                    linked.insert((path.root, path.joined()));
+                if has_links {
+                    linked.insert((path.root, path.joined()), (!included).then_some(data));
                 }
             }
-            // A hard link whose target is no file before it could lead through a symbolic link.
-            Kind::Hardlink(target) if !linked.contains(&(path.root, target.clone())) => {
-                let what = "a hard link's target is no file before it";
-                return Err(Error::damaged(&reading.generation.name(), what));
+            Kind::Hardlink(target) => {
+                let first_name = (path.root, target);
+                // A hard link whose target is no file before it could lead through a symbolic link.
+                let Some(not_chosen) = linked.get_mut(&first_name) else {
+                    let what = "a hard link's target is no file before it";
+                    return Err(Error::damaged(&reading.generation.name(), what));
+                };
+                if included && let Some(data) = not_chosen.take() {
+                    proved.bytes = proved.bytes.saturating_add(data);
+                    proved.first_names.insert(first_name, staging::temporary_name()?);
+                }
             }
             _ => {}
         }
         Ok(())
     })?;
-    Ok(bytes)
+    Ok(proved)
 }
 
 fn is_included(options: &Options<'_>, path: &TreePath) -> bool {
@@ -165,6 +188,7 @@ struct Plan<'a> {
     control: Control<'a>,
     /// Bytes to restore.
     bytes: u64,
+    first_names: HashMap<FirstName, OsString>,
 }
 
 struct Open {
@@ -219,6 +243,10 @@ impl Plan<'_> {
             for (place, target) in &pass.links {
                 self.link(place, target);
             }
+            for name in self.first_names.values() {
+                // It is not there if its content did not read.
+                let _ = std::fs::remove_file(work.root.join(name));
+            }
             Ok(pass.later)
         })
     }
@@ -257,10 +285,15 @@ impl Plan<'_> {
             pass.open.push(Open { place, attributes: entry.attributes, made: false });
             return if included { make_open(pass) } else { Ok(()) };
         }
-        if !included {
+        if included {
+            make_open(pass)?;
+        } else if let (Kind::File { .. }, Some(name)) =
+            (&entry.kind, self.first_name(path.root, path.joined()))
+        {
+            place = self.work.root.join(name);
+        } else {
             return Ok(());
         }
-        make_open(pass)?;
         match entry.kind {
             Kind::Folder => {}
             Kind::Symlink(target) => {
@@ -273,7 +306,11 @@ impl Plan<'_> {
                     Err(error) => tally.report.not_kept.push((place, format!("symbolic link: {error}"))),
                 }
             }
-            Kind::Hardlink(target) => pass.links.push((place, pass.root.join(bytes_path(&target)))),
+            Kind::Hardlink(target) => {
+                let restored = pass.root.join(bytes_path(&target));
+                let first = self.first_name(path.root, target).map(|name| self.work.root.join(name));
+                pass.links.push((place, first.unwrap_or(restored)));
+            }
             Kind::File { size, data, place: at, extents, .. } => {
                 let member = Member { place, attributes: entry.attributes, size, data, offset: 0, extents };
                 match at {
@@ -292,7 +329,12 @@ impl Plan<'_> {
         Ok(())
     }
 
-    /// Links files after all content is there. A target that was not chosen, or failed, is listed.
+    /// The temporary name of a file whose first name was not chosen.
+    fn first_name(&self, root: u32, path: Vec<u8>) -> Option<&OsString> {
+        self.first_names.get(&(root, path))
+    }
+
+    /// Links files after all content is there. A target that failed is listed.
     fn link(&self, place: &Path, target: &Path) {
         if let Err(error) = std::fs::hard_link(target, place) {
             self.work.tally.lock().report.not_kept.push((place.to_owned(), format!("hard link: {error}")));

@@ -3,6 +3,7 @@
 //! For an absent destination it lies beside it and is renamed. An empty folder may be a mount point or the current folder, which can't be replaced. Then the
 //! staging folder lies in it, and its entries are moved up at the end.
 
+use std::ffi::OsString;
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
@@ -41,12 +42,21 @@ pub(super) fn check(destination: &Path) -> Result<bool> {
     Ok(inside)
 }
 
+fn random() -> Result<u64> {
+    let mut random = [0; 8];
+    aws_lc_rs::rand::fill(&mut random).map_err(|_| Error::Crypto)?;
+    Ok(u64::from_be_bytes(random))
+}
+
+/// A name in the staging folder that nothing in a backup has.
+pub(super) fn temporary_name() -> Result<OsString> {
+    Ok(format!(".bkv-{:016x}{:016x}", random()?, random()?).into())
+}
+
 impl Staging {
     pub(super) fn create(destination: &Path) -> Result<Self> {
         let inside = check(destination)?;
-        let mut random = [0; 8];
-        aws_lc_rs::rand::fill(&mut random).map_err(|_| Error::Crypto)?;
-        let suffix = format!(".{:016x}{SUFFIX}", u64::from_be_bytes(random));
+        let suffix = format!(".{:016x}{SUFFIX}", random()?);
         let path = if inside { destination.join(suffix) } else { beside(destination, &suffix)? };
         let failed = |error| Error::file("create", &path, error);
         DirBuilder::new().mode(0o700).create(&path).map_err(failed)?;

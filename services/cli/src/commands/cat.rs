@@ -6,6 +6,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
 
 use bkv_backups::format::manifest::Content;
+use bkv_backups::format::tree::Kind;
 use bkv_backups::{Error, Reading};
 use bkv_stream::{Cancel, Control};
 use clap::Args;
@@ -45,7 +46,10 @@ pub(crate) async fn run(out: Output, a: &Cat) -> Outcome {
         }
         (None, _) => reading.write_bytes(&mut sink, control),
         (Some(path), _) => {
-            let (place, _) = find(&reading, path.as_bytes())?;
+            let (mut place, entry) = find(&reading, path.as_bytes())?;
+            if let Kind::Hardlink(first_name) = entry.kind {
+                place.steps = first_name.split(|byte| *byte == b'/').map(<[u8]>::to_vec).collect();
+            }
             reading.write_file(&place, &mut sink, control)
         }
     };
