@@ -17,6 +17,7 @@ use crate::words::count;
 
 /// A destination, the key, and what is known of the writers.
 pub(crate) struct Reader {
+    out: Output,
     pub place: Place,
     key: BackupKey,
     tag: Tag,
@@ -28,6 +29,8 @@ pub(crate) struct Reader {
     not_here: Vec<Id>,
     /// Why it is not known what the vault has.
     unanswered: Option<String>,
+    /// The key is under a password, and the vault has named every writer of it.
+    all_named: bool,
     /// The backup in one file that is read, and not the place.
     single: Option<Single>,
 }
@@ -89,7 +92,7 @@ impl Reader {
         let device = DeviceState::open(&online.device)?;
         let kept = device.require()?;
         if let Some(file) = single_file(from)? {
-            return Self::of_file(&kept, file, from);
+            return Self::of_file(out, &kept, file, from);
         }
         if std::fs::metadata(from).is_ok_and(|meta| meta.is_file()) {
             let what = format!("{} is no backup that this command can look into", from.display());
@@ -100,6 +103,7 @@ impl Reader {
         let mut reader = Self::of_device(out, &device, &kept, from, &online.remote)?;
         if let Some(known) = known {
             reader.learn(known)?;
+            reader.all_named = kept.mode == Mode::Password;
             return Ok(reader);
         }
         let mut online = online.clone();
@@ -107,7 +111,10 @@ impl Reader {
             online.timeout = online.timeout.min(ASK.as_secs());
         }
         match AccountVault::open(&online, &device, &kept).await?.expected().await {
-            Ok(known) => reader.learn(known)?,
+            Ok(known) => {
+                reader.learn(known)?;
+                reader.all_named = kept.mode == Mode::Password;
+            }
             Err(why) => {
                 debug_assert!(kept.mode == Mode::Password);
                 out.note(&format!(
@@ -120,10 +127,11 @@ impl Reader {
     }
 
     /// Reads a backup in one file. No vault knows of it.
-    pub(crate) fn of_file(kept: &Kept, file: std::fs::File, from: &Path) -> Outcome<Self> {
+    pub(crate) fn of_file(out: Output, kept: &Kept, file: std::fs::File, from: &Path) -> Outcome<Self> {
         let key = kept.key()?;
         let single = Single::open(file, shown_place(from), &key)?;
         Ok(Self {
+            out,
             place: Place::of_file(from),
             key,
             tag: super::tag(kept)?,
@@ -132,6 +140,7 @@ impl Reader {
             of_device: Vec::new(),
             not_here: Vec::new(),
             unanswered: None,
+            all_named: false,
             single: Some(single),
         })
     }
@@ -183,6 +192,7 @@ impl Reader {
             .collect();
         let of_device = writers.ids()?;
         Ok(Self {
+            out,
             place,
             key: kept.key()?,
             tag,
@@ -191,6 +201,7 @@ impl Reader {
             of_device,
             not_here: Vec::new(),
             unanswered: None,
+            all_named: false,
             single: None,
         })
     }
@@ -229,12 +240,35 @@ impl Reader {
         self.own.contains(writer)
     }
 
+    /// After `bkv delete` and `bkv register` the backups of the earlier key stay beside those of the present one. Only the vault's word shows that such a writer is not one of this key
+    /// whose ledger was exchanged.
+    fn pass_over_other_keys(&self, library: &mut Library) {
+        if !self.all_named {
+            return;
+        }
+        let known = |id: &Id| self.expected.iter().any(|expected| expected.writer == *id);
+        let is_other = |(id, error): &(Id, Error)| matches!(error, Error::WrongKey { .. }) && !known(id);
+        let unreadable = std::mem::take(&mut library.unreadable);
+        let (others, unreadable): (Vec<_>, Vec<_>) = unreadable.into_iter().partition(is_other);
+        library.unreadable = unreadable;
+        if others.is_empty() {
+            return;
+        }
+        let ids: Vec<String> = others.iter().map(|(id, _)| writer(id)).collect();
+        self.out.note(&format!(
+            "Passed over: {} of another key of this account: {}. A state folder with that key reads it: --state, such as the folder `earlier-1` that `bkv register` made.",
+            count(ids.len() as u64, "writer"),
+            ids.join(", ")
+        ));
+    }
+
     /// All backups of the account here.
     pub(crate) fn library(&self, accept_older: bool) -> Outcome<Library> {
         if let Some(single) = &self.single {
             return single.library(&self.key);
         }
         let mut library = bkv_backups::open(self.access(), &self.expected, accept_older)?;
+        self.pass_over_other_keys(&mut library);
         let Some(why) = &self.unanswered else { return Ok(library) };
         for (writer, error) in &mut library.unreadable {
             // The destination may be in order: V is at the vault.

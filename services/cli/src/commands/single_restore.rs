@@ -38,7 +38,7 @@ pub(crate) async fn one(out: Output, a: Restore, file: File, not_here: Vec<Id>) 
     let patterns = checked(out, &a)?;
     single::look(&file, &shown_place(&a.from))?;
     let kept = key_of(out, &a, &mut Vec::new()).await?;
-    let reader = Reader::of_file(&kept, file, &a.from)?.beside(not_here);
+    let reader = Reader::of_file(out, &kept, file, &a.from)?.beside(not_here);
     read(out, a, patterns, reader).await
 }
 

@@ -106,6 +106,43 @@ fn a_backup_under_a_key_that_is_gone_ends_with_12() {
     alice.run(&["restore", &at("cloud"), "--to", &at("out")], "home", None).expect(0);
 }
 
+/// After a theft people make another key, as docs/backups.md advises. The backups of the earlier key stay where they are, and stand in nobody's way.
+#[test]
+fn backups_of_an_earlier_key_are_passed_over_and_stay_readable() {
+    let fleet = Fleet::with(&["--regions", "1", "--no-postgres"]);
+    let alice = fleet.registered("alice");
+    let at = |n: &str| fleet.path(n).to_str().unwrap().to_owned();
+    for folder in ["docs", "cloud", "copy"] {
+        fs::create_dir(fleet.path(folder)).unwrap();
+    }
+    let (docs, cloud) = (at("docs"), at("cloud"));
+    let backup = |content: &str| {
+        fs::write(fleet.path("docs/file"), content).unwrap();
+        alice.run(&["backup", &docs, "--to", &cloud], "home", None).expect(0).json
+    };
+    let made = backup("of the earlier key");
+    alice.run(&["delete", "--yes"], "home", None).expect(0);
+    alice.run(&["register"], "home", Some(RIGHT)).expect(0);
+    backup("of this key");
+    for (device, password, to) in [("home", None, "again"), ("phone", Some(RIGHT), "new")] {
+        let restored = alice.run(&["restore", &cloud, "--to", &at(to)], device, password).expect(0);
+        assert!(restored.stderr.contains("1 writer of another key"), "{restored:?}");
+        assert_eq!(fs::read(fleet.path(to).join("file")).unwrap(), b"of this key");
+        alice.run(&["verify", &cloud], device, None).expect(0);
+        alice.run(&["backups", &cloud], device, None).expect(0);
+    }
+    alice.run(&["copy", &cloud, "--to", &at("copy")], "home", None).expect(0);
+    // Without the vault's word the other writer could be one of this key whose ledger was exchanged.
+    let state = alice.state("home");
+    let alone = ["restore", &cloud, "--to", &at("none"), "--state"];
+    bkv([&alone[..], &[state.to_str().unwrap()]].concat()).expect(15);
+    let earlier = state.join("earlier-1");
+    let alone =
+        ["restore", &cloud, "--to", &at("old"), "--writer", made["writer"].as_str().unwrap(), "--state"];
+    bkv([&alone[..], &[earlier.to_str().unwrap()]].concat()).expect(0);
+    assert_eq!(fs::read(fleet.path("old/file")).unwrap(), b"of the earlier key");
+}
+
 /// The vault forgets a writer seven days after it was asked to. A backup by its device takes that back, and another device's request does not end this device's backups.
 #[test]
 fn a_writer_is_forgotten_on_request_and_a_backup_takes_that_back() {
