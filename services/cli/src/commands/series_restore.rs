@@ -94,6 +94,10 @@ pub(crate) async fn run(out: Output, a: Restore) -> Outcome {
     };
     let device = DeviceState::open(&a.online.device)?;
     let kept = device.load()?;
+    if kept.is_none() && a.online.token.is_none() {
+        // No password is asked for without a token, so the key can only come from the digits.
+        device.require()?;
+    }
     match &kept {
         Some(kept) if forms.has(&tag(kept)?) || (forms.files.is_empty() && !forms.accounts.is_empty()) => {
             let patterns = checked(out, &a)?;

@@ -105,6 +105,13 @@ impl Target {
                 "Choose another path. `bkv` replaces no backup.",
             ));
         }
+        // Otherwise a disk that is not mounted would be taken for the name of a file.
+        if a.to.extension().is_none_or(|extension| extension != "bkv") {
+            return Err(cant_create(
+                format!("{} is not a folder", a.to.display()),
+                "Make it first. If it is a disk, mount it. The name of a single file ends in .bkv.",
+            ));
+        }
         Ok(Self::File(a.to.clone()))
     }
 

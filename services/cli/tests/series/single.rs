@@ -91,6 +91,9 @@ fn a_damaged_file_restores_nothing_and_may_be_the_newest() {
     world.ends(73, &["backup", "source", "--to", "absent/a.bkv"]);
     world.ends(2, &["backup", "source", "--to", "cloud/b.bkv", "--read-all"]);
     world.ends(66, &["backup", "source", "--to", "cloud", "--form", "file", "--name", "a/b"]);
+    // A disk that is not mounted.
+    world.ends(73, &["backup", "source", "--to", "disk", "--form", "file"]);
+    assert!(!world.at("disk").exists());
     world.write("file", "two");
     world.ok(&["backup", "source", "--to", "cloud/b.bkv"]);
     world.ok(&["restore", "cloud", "--to", "newest"]);
