@@ -224,11 +224,6 @@ pub(crate) async fn run(out: Output, a: Verify) -> Outcome {
             "not_marked",
             marked.as_ref().and_then(|marked| marked.as_ref().err()).map(|e| e.message.clone()).into(),
         ),
-        ("damaged_of_others", done.map(|marked| marked.others).into()),
-        (
-            "mark_error",
-            marked.as_ref().and_then(|marked| marked.as_ref().err()).map(|why| why.message.clone()).into(),
-        ),
         ("not_named", naming.map_or(Value::Null, not_named)),
     ]);
     let Some(first) = broken.first() else {
