@@ -170,8 +170,8 @@ impl Drop for Process {
 }
 
 /// Provisions a token for its vault.
-pub async fn provision(dir: PathBuf, i: usize, pool: usize, call_deadline_ms: u64) -> Token {
-    let config = crate::token::config(&dir, i, pool, call_deadline_ms);
+pub async fn provision(dir: PathBuf, i: usize, call_deadline_ms: u64) -> Token {
+    let config = crate::token::config(&dir, i, call_deadline_ms);
     let name = VaultName::new(&region(i)).unwrap();
     let token = tokio::task::spawn_blocking(move || Token::connect(&config, &name)).await.unwrap().unwrap();
     token.provision().await.unwrap();

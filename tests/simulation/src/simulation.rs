@@ -72,8 +72,6 @@ pub struct Options {
     pub bound: bool,
     /// How long a call into a token may take, milliseconds. The default is long, so that a busy machine does not look like a hung token.
     pub token_ms: Option<u64>,
-    /// One thread uses each token, and not two.
-    pub one_token_thread: bool,
     /// Seconds between purges of the log.
     pub snapshot_every_s: Option<u64>,
 }
@@ -87,7 +85,6 @@ impl Simulation {
         let roles = RoleCa::generate().unwrap();
         let issuer = DevIssuer::generate(ISSUER).unwrap();
         let mut machines = Vec::new();
-        let pool = if options.one_token_thread { 1 } else { 2 };
         for number in 0..3 {
             let folder = dir.join(format!("role-{number}"));
             std::fs::create_dir(&folder).unwrap();
@@ -95,8 +92,7 @@ impl Simulation {
             let files = roles.write_role(&folder, &name, Duration::from_hours(24)).unwrap();
             machines.push(Machine {
                 number,
-                token: machine::provision(dir.clone(), number, pool, options.token_ms.unwrap_or(10_000))
-                    .await,
+                token: machine::provision(dir.clone(), number, options.token_ms.unwrap_or(10_000)).await,
                 clock: crate::clock::TestClock::default(),
                 role: Identity::load(files).unwrap(),
                 root: root.clone(),

@@ -6,7 +6,7 @@ use std::io::{BufRead as _, Read as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bkv_hsm::{TokenConfig, softhsm};
 
@@ -34,10 +34,10 @@ fn label(i: usize) -> String {
     format!("vault-{i}")
 }
 
-/// The configuration of the ith token of this process, which is used by `pool` threads.
-pub fn config(dir: &Path, i: usize, pool: usize, call_deadline_ms: u64) -> TokenConfig {
+/// The configuration of the ith token of this process.
+pub fn config(dir: &Path, i: usize, call_deadline_ms: u64) -> TokenConfig {
     let mut config = TokenConfig::new(softhsm::DEBIAN_MODULE.into(), label(i), dir.join("pin"));
-    config.pool = pool;
+    config.pool = 2;
     config.call_deadline_ms = call_deadline_ms;
     config
 }
@@ -67,6 +67,17 @@ pub fn simulate<F: Future<Output = ()>>(test: impl FnOnce(PathBuf) -> F) {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     runtime.block_on(test(dir));
     runtime.shutdown_background();
+    end_threads();
+}
+
+/// Waits until the threads of the simulated vaults have ended. What the libraries do at the end of a process (OpenSSL in SoftHSM, AWS-LC) frees what a thread that still runs uses: the
+/// process would now and then end with SIGSEGV.
+fn end_threads() {
+    let until = Instant::now() + Duration::from_secs(5);
+    let threads = || fs::read_dir("/proc/self/task").map_or(1, Iterator::count);
+    while threads() > 1 && Instant::now() < until {
+        std::thread::sleep(Duration::from_millis(1));
+    }
 }
 
 /// For the first line of `main`: does the work of a process that only initialises a token or locks its files, if this is one.

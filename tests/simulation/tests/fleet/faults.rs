@@ -187,8 +187,7 @@ async fn refused_by(sim: &Simulation, n: u8) {
 
 /// With one token missing, the other regions serve. With two missing, requests are refused with a reason, and the attempt is not charged twice.
 pub(crate) async fn s27_dead_tokens_are_named(dir: PathBuf) {
-    // SoftHSM 2.6.1 frees memory twice if the files of a token vanish while two threads use it, which ends this process (1 run in 100, under load).
-    let sim = Simulation::up(dir, Options { one_token_thread: true, ..Options::default() }).await;
+    let sim = Simulation::up(dir, Options::default()).await;
     let key = sim.register(ANNA).await;
     // A leader without its token can't open an inner channel, so the next leader must have its token.
     let leader = sim.leader().await;
