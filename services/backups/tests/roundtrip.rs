@@ -314,7 +314,7 @@ fn chosen_files_are_restored_with_their_folders() {
     let library = bench.library();
     let reading = Reading::open(bench.access(), library.choose(None, Which::Latest).unwrap()).unwrap();
     let to = bench.dir.path().join("some");
-    let included = |path: &[u8]| path == b"b/small-04" || path == b"a/large";
+    let included = |path: &TreePath| [&b"b/small-04"[..], b"a/large"].contains(&&path.joined()[..]);
     let options = restore::Options { included: Some(&included), in_flight: 2, ..restore::Options::default() };
     let report = restore(&reading, &to, &options, control()).unwrap();
     assert_eq!((report.files, describe(&to).len()), (2, 5));
@@ -350,7 +350,8 @@ fn chosen_hard_links_are_restored_without_their_first_name() {
     let library = bench.library();
     let reading = Reading::open(bench.access(), library.choose(None, Which::Latest).unwrap()).unwrap();
     let to = bench.dir.path().join("some");
-    let included = |path: &[u8]| [&b"b/same"[..], b"b/small-one", b"b/third"].contains(&path);
+    let included =
+        |path: &TreePath| [&b"b/same"[..], b"b/small-one", b"b/third"].contains(&&path.joined()[..]);
     let options = restore::Options { included: Some(&included), in_flight: 2, ..restore::Options::default() };
     let report = restore(&reading, &to, &options, control()).unwrap();
     assert!(report.not_kept.is_empty(), "{:?}", report.not_kept);

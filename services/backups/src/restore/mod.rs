@@ -24,8 +24,8 @@ use staging::Staging;
 /// How a restore is made.
 #[derive(Default)]
 pub struct Options<'a> {
-    /// True for what is restored. It gets the path in the tree: names joined by slashes. Folders on the way are made.
-    pub included: Option<&'a dyn Fn(&[u8]) -> bool>,
+    /// True for what is restored. Folders on the way are made.
+    pub included: Option<&'a dyn Fn(&TreePath) -> bool>,
     /// Publish what was proved, and list what was not.
     pub keep_going: bool,
     /// Also set owners, set-user-id and set-group-id.
@@ -168,7 +168,7 @@ fn prove(reading: &Reading<'_>, options: &Options<'_>) -> Result<Proved> {
 }
 
 fn is_included(options: &Options<'_>, path: &TreePath) -> bool {
-    options.included.is_none_or(|included| included(&path.joined()))
+    options.included.is_none_or(|included| included(path))
 }
 
 /// What the workers share.

@@ -23,7 +23,22 @@ pub(crate) fn entries(
     })
 }
 
-fn shown(source: &[u8], path: &TreePath) -> Vec<u8> {
+/// The name of each source, by which the paths of its entries begin. Empty if there is only one source.
+pub(crate) fn source_names(reading: &Reading<'_>) -> Result<Vec<Vec<u8>>, Error> {
+    let mut names = Vec::new();
+    let mut last = None;
+    reading.list(|visited| match visited {
+        Visited::Source { path, name } if last.as_deref() != Some(path) => {
+            last = Some(path.to_vec());
+            names.push(name.to_vec());
+        }
+        _ => {}
+    })?;
+    Ok(names)
+}
+
+/// The path that a person writes.
+pub(crate) fn shown(source: &[u8], path: &TreePath) -> Vec<u8> {
     let below = path.joined();
     if source.is_empty() { below } else { [source, &b"/"[..], &below].concat() }
 }

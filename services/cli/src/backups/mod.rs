@@ -18,7 +18,7 @@ mod writers;
 
 pub(crate) use choice::{Number, Series, WhichGeneration, number, warn_of_standing};
 pub(crate) use dry::{DryPlace, DryState, DryVault};
-pub(crate) use entries::{entries, find};
+pub(crate) use entries::{entries, find, shown, source_names};
 pub(crate) use forms::Forms;
 pub(crate) use pattern::Patterns;
 pub(crate) use place::Place;

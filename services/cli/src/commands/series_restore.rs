@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use bkv_backups::format::tree::TreePath;
 use bkv_backups::format::{Id, Tag};
 use bkv_backups::restore::{Options, Report, check_destination, clear_leftovers, restore as unpack};
 use bkv_backups::{Expected, Reading};
@@ -16,7 +17,7 @@ use super::{restore, single_restore};
 use crate::args::{MaybeOnline, PasswordSource};
 use crate::backups::{
     AccountVault, Forms, PIPE, Patterns, Place, Reader, WhichGeneration, Writers, entries, expected, name,
-    path_fact, single_file, tag,
+    path_fact, shown, single_file, source_names, tag,
 };
 use crate::device::{DeviceState, Kept, Mode};
 use crate::exit::{Exit, Failure, Outcome};
@@ -217,12 +218,15 @@ struct Restored {
     series: String,
     number: u64,
     made_ms: i64,
+    /// The backup could read all of its source.
+    complete: bool,
 }
 
 impl Restored {
-    fn of(report: Report, reading: &Reading<'_>) -> Self {
+    fn of(report: Report, reading: &Reading<'_>, complete: bool) -> Self {
         let manifest = reading.manifest();
-        Self { report, series: manifest.label.clone(), number: manifest.number, made_ms: manifest.ended_ms }
+        let (series, number, made_ms) = (manifest.label.clone(), manifest.number, manifest.ended_ms);
+        Self { report, series, number, made_ms, complete }
     }
 }
 
@@ -259,6 +263,7 @@ fn write(
 ) -> Outcome<Restored> {
     let mut library = reader.library(a.allow_older)?;
     let choice = a.which.choose(out, &mut library, a.allow_older)?;
+    let complete = choice.kept.complete;
     let reading = Reading::open(reader.access(), choice)?;
     let progress = || Progress::new(out, "Restoring", None);
     if single_restore::is_stream(&reading) {
@@ -269,13 +274,18 @@ fn write(
         let progress = progress();
         let written = single_restore::write_stream(&reading, &a.to, Control { progress: &progress, cancel });
         progress.end();
-        return Ok(Restored::of(written?, &reading));
+        return Ok(Restored::of(written?, &reading, complete));
     }
     if a.to.as_os_str() == PIPE {
         return Err(no_stream(&a.from));
     }
-    let included = |path: &[u8]| patterns.fit_at_or_above(bytes_path(path), true);
-    let included = (!patterns.is_empty()).then_some(&included as &dyn Fn(&[u8]) -> bool);
+    let sources = if patterns.is_empty() { Vec::new() } else { source_names(&reading)? };
+    let included = |path: &TreePath| {
+        let source = usize::try_from(path.root).ok().and_then(|root| sources.get(root));
+        let path = shown(source.map_or(&[], Vec::as_slice), path);
+        patterns.fit_at_or_above(bytes_path(&path), true)
+    };
+    let included = (!patterns.is_empty()).then_some(&included as &dyn Fn(&TreePath) -> bool);
     if let Some(included) = included {
         fits_something(&reading, included)?;
     } else if !a.keep_going {
@@ -288,16 +298,16 @@ fn write(
         Options { included, keep_going: a.keep_going, preserve_all: a.preserve_all, in_flight: IN_FLIGHT };
     let report = unpack(&reading, &a.to, &options, control);
     progress.end();
-    Ok(Restored::of(report?, &reading))
+    Ok(Restored::of(report?, &reading, complete))
 }
 
 fn bytes_path(bytes: &[u8]) -> &Path {
     Path::new(<std::ffi::OsStr as std::os::unix::ffi::OsStrExt>::from_bytes(bytes))
 }
 
-fn fits_something(reading: &Reading<'_>, included: &dyn Fn(&[u8]) -> bool) -> Outcome {
+fn fits_something(reading: &Reading<'_>, included: &dyn Fn(&TreePath) -> bool) -> Outcome {
     let mut fits = false;
-    entries(reading, |_, path, _| fits = fits || included(&path.joined()))?;
+    entries(reading, |_, path, _| fits = fits || included(path))?;
     if fits {
         return Ok(());
     }
@@ -312,6 +322,12 @@ fn tell(out: Output, done: &Restored, to: &Path, not_here: Value) -> Outcome {
     }
     for (path, error) in &report.failed {
         out.warning(&format!("not restored: {}: {error}", path.display()));
+    }
+    if !done.complete {
+        out.warning(&format!(
+            "Generation {} is incomplete: its backup left out files that it could not read or that changed meanwhile. `bkv backups` shows the complete ones, and --generation takes one.",
+            done.number
+        ));
     }
     let text = format!(
         "{}, {} from generation {} of '{}' of {} to {}",
@@ -334,6 +350,7 @@ fn tell(out: Output, done: &Restored, to: &Path, not_here: Value) -> Outcome {
         ("series", done.series.clone().into()),
         ("generation", done.number.into()),
         ("made_ms", done.made_ms.into()),
+        ("complete", done.complete.into()),
         ("files", report.files.into()),
         ("bytes", report.bytes.into()),
         ("failed", json!(failed)),

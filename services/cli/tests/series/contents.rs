@@ -107,6 +107,10 @@ fn a_backup_without_some_files_is_made_and_ends_with_3() {
     assert!(text.contains("generation 2 of 'docs'") && text.contains("could not be kept"), "{text}");
     assert!(world.ok(&["backups", "cloud"]).contains("incomplete"));
     assert_eq!(world.ok(&["cat", "cloud", "good"]), "kept");
+    // Whoever restores it is told.
+    let restore = |to| ["restore", "cloud", "--include", "good", "--to", to];
+    assert_eq!(world.json(0, &restore("out"))["complete"], false);
+    assert!(world.ok(&restore("again")).contains("Generation 2 is incomplete"));
 }
 
 #[test]
