@@ -173,6 +173,9 @@ impl Job {
         match source {
             Source::Bytes(reader) | Source::Pipe(reader) => {
                 let bytes = copy(reader, &mut push, control)?;
+                if bytes == 0 && !options.allow_empty && self.before.as_ref().is_some_and(|b| b.bytes > 0) {
+                    return Err(Error::EmptySource { path: "what was to be backed up".into() });
+                }
                 let counts = Counts { bytes, ..Counts::default() };
                 let (left_out, replaced) = (Vec::new(), Vec::new());
                 Ok((Made { stored: push.finish()?, counts, left_out, replaced }, None))

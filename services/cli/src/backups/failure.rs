@@ -69,7 +69,7 @@ impl From<Error> for Failure {
         };
         match &error {
             Error::EmptySource { .. } => {
-                failure.remedy("Check that it is mounted. --allow-empty backs up an empty source.")
+                failure.remedy("Check that the disk is mounted, or that the program before the pipe did not fail. --allow-empty backs up an empty source.")
             }
             Error::Busy { .. } => failure
                 .remedy("Wait for it to end. `bkv backup`, `bkv prune` and `bkv verify --repair` wait themselves with --wait-lock. Nothing was written."),

@@ -5,6 +5,7 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
+use bkv_backups::format::manifest::Content;
 use bkv_backups::format::tree::{Entry, Kind};
 use bkv_backups::{Choice, Library, Reading};
 use clap::Args;
@@ -49,6 +50,9 @@ fn look(
     for history in &library.histories {
         for of in history.ledger.series.iter().filter(|s| series.is_none_or(|wanted| wanted == s.label)) {
             for kept in history.ledger.generations(&of.id) {
+                if kept.content != Content::Tree {
+                    continue; // a stream of bytes has no names
+                }
                 let reading = Reading::open(reader.access(), Choice { history, kept })?;
                 entries(&reading, |path, _, entry| {
                     let is_folder = entry.kind == Kind::Folder;

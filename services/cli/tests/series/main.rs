@@ -4,6 +4,7 @@
 mod contents;
 mod devices;
 mod history;
+mod mixed;
 mod servers;
 mod single;
 mod upkeep;

@@ -25,7 +25,7 @@ impl World {
     }
 
     #[track_caller]
-    fn fed_ok(&self, args: &[&str], input: &[u8]) -> Vec<u8> {
+    pub(crate) fn fed_ok(&self, args: &[&str], input: &[u8]) -> Vec<u8> {
         let output = self.fed(args, input);
         assert!(output.status.success(), "{args:?}: {}", shown(&output));
         output.stdout
