@@ -202,7 +202,7 @@ impl Inner {
         written?;
         let (named, answer) = self.call(self.operator.rename(part, name)).await;
         if answer.status == 412 || named == Err(Fault::Exists) {
-            // Nobody else knows this name. If it stays, it is in nobody's way.
+            // A part that can't be deleted takes room, and nothing reads it.
             let _ = self.call(self.operator.delete(part)).await;
             return self.taken(name, &bytes, again).await;
         }

@@ -106,7 +106,7 @@ fn a_backup_under_a_key_that_is_gone_ends_with_12() {
     alice.run(&["restore", &at("cloud"), "--to", &at("out")], "home", None).expect(0);
 }
 
-/// After a theft people make another key, as docs/backups.md advises. The backups of the earlier key stay where they are, and stand in nobody's way.
+/// After a theft people make another key, as docs/backups.md advises. The backups of the earlier key stay where they are, and the commands pass them over.
 #[test]
 fn backups_of_an_earlier_key_are_passed_over_and_stay_readable() {
     let fleet = Fleet::with(&["--regions", "1", "--no-postgres"]);
