@@ -43,6 +43,8 @@ pub const RIGHT: &str = "quiet otter paints the north window";
 const SOON: Duration = Duration::from_secs(20);
 /// How long a state that must come may take. Fuzzers run with the lowest priority on busy machines.
 const PATIENCE: Duration = Duration::from_mins(1);
+/// After this time an election that was asked for has ended.
+const ELECTED: Duration = Duration::from_secs(3);
 
 /// Three vaults and their environment.
 pub struct Simulation {
@@ -261,11 +263,13 @@ impl Simulation {
             }
             assert!(Instant::now() < until, "vault {i} was never elected");
             self.replica(leader).step_down();
-            // Refused while the third vault still counts on the old leader, so it is asked for again after an election would have ended.
             if let Some(raft) = self.replica(i).raft() {
                 let _ = raft.trigger().elect().await;
             }
-            tokio::time::sleep(Duration::from_millis(200)).await;
+            // Refused while the third vault still counts on the old leader, so it is asked for again, but only after the election has ended: another one would end it, and a vault
+            // grants a peer three votes a minute.
+            let mut status = self.replica(i).status();
+            let _ = tokio::time::timeout(ELECTED, status.wait_for(|s| s.lead)).await;
         }
     }
 
